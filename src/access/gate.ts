@@ -1,0 +1,121 @@
+import { asPorchlightError, PorchlightError } from '../errors.ts';
+import type { Command } from '../lights/command.ts';
+import type { Principal } from '../lights/outcome.ts';
+import type { Clock } from '../lights/port.ts';
+import { type Log, printable } from '../log.ts';
+import { DenialLimiter } from './answers.ts';
+import { decide, type PolicyRules } from './policy.ts';
+import type { TokenPrincipal, TokenVerifier } from './token.ts';
+
+/** A sender's clock may be this far ahead of ours: as far as a trusted clock may itself be wrong. */
+const SENT_AHEAD_MS = 60_000;
+
+export interface GateOptions extends PolicyRules {
+  readonly verifier: Pick<TokenVerifier, 'verify'>;
+  /** `access.max_age`. */
+  readonly maxAgeMs: number;
+  readonly clock: Clock;
+  readonly clockTrusted: () => boolean;
+  readonly log: Log;
+}
+
+/** A command that may go on to its lamp. */
+export interface Admitted {
+  readonly principal: Principal | TokenPrincipal;
+  /** Monotonic ms: the right to act ends here, by `max_age`, by the sender's `expires_in` or with the token, whichever is first. */
+  readonly until: number;
+}
+
+/** The one door that every command passes, whichever way it came. */
+export class Gate {
+  readonly #options: GateOptions;
+  readonly #logged: DenialLimiter;
+
+  constructor(options: GateOptions) {
+    this.#options = options;
+    this.#logged = new DenialLimiter({ clock: options.clock });
+  }
+
+  /** Resolves when the command may act; rejects with the PorchlightError that says why it may not. */
+  async admit(command: Command): Promise<Admitted> {
+    try {
+      return await this.#judge(command);
+    } catch (thrown) {
+      const error = asPorchlightError(thrown);
+      this.#log(command, error);
+      throw error;
+    }
+  }
+
+  async #judge(command: Command): Promise<Admitted> {
+    if (command.retained) throw await this.#named(command, new PorchlightError('retained'));
+    try {
+      this.#judgeAge(command);
+    } catch (thrown) {
+      throw await this.#named(command, asPorchlightError(thrown));
+    }
+    const principal = await this.#principalOf(command);
+    // Verifying may have waited for the authorization server.
+    this.#judgeAge(command);
+    decide(principal, command, this.#options);
+    return { principal, until: this.#until(command, principal) };
+  }
+
+  /** A refusal that had not to ask who it was, with the name of whoever has the right to command: they are always answered. */
+  async #named(command: Command, error: PorchlightError): Promise<PorchlightError> {
+    try {
+      const { by } = await this.#principalOf(command);
+      return new PorchlightError(error.code, error.message, { hint: error.hint, cause: error, by });
+    } catch (stranger) {
+      const { by } = asPorchlightError(stranger);
+      return by === undefined ? error : new PorchlightError(error.code, error.message, { hint: error.hint, by });
+    }
+  }
+
+  async #principalOf({ credential }: Command): Promise<Principal | TokenPrincipal> {
+    switch (credential.kind) {
+      case 'local':
+        return { by: 'local' };
+      case 'broker':
+        return { by: 'broker' };
+      case 'bearer':
+        return await this.#options.verifier.verify(credential.token, 'control');
+    }
+  }
+
+  /** Comparisons are written so that NaN is refused. */
+  #judgeAge({ receivedAt, sentAt }: Command): void {
+    const { clock, clockTrusted, maxAgeMs } = this.#options;
+    if (!(clock.monotonic() - receivedAt <= maxAgeMs)) {
+      throw new PorchlightError('too_old', 'The command waited here longer than access.max_age.', {
+        hint: 'Send it again.',
+      });
+    }
+    // A clock that we do not trust ourselves cannot prove anyone late.
+    if (sentAt === undefined || !clockTrusted()) return;
+    const age = clock.wall() - sentAt;
+    if (!(age >= -SENT_AHEAD_MS)) {
+      throw new PorchlightError('too_old', 'The command says that it was sent in the future.', {
+        hint: 'Set the clock of the sender; it differs from the clock of this gateway by more than a minute.',
+      });
+    }
+    if (!(age <= maxAgeMs)) throw new PorchlightError('too_old');
+  }
+
+  #until(command: Command, principal: Principal | TokenPrincipal): number {
+    const { clock, maxAgeMs } = this.#options;
+    const ends = [command.receivedAt + maxAgeMs, command.expiresAt ?? Number.POSITIVE_INFINITY];
+    if ('expiresAt' in principal) ends.push(clock.monotonic() + principal.expiresAt - clock.wall());
+    return Math.min(...ends);
+  }
+
+  #log(command: Command, { code, message }: PorchlightError): void {
+    if (!this.#logged.pass()) return;
+    const { kind, target, credential } = command;
+    const unlogged = this.#logged.takeSwallowed();
+    this.#options.log.info(
+      { code, kind, target: printable(target, 80), credential: credential.kind, unlogged },
+      `command refused: ${message}`,
+    );
+  }
+}

@@ -1,0 +1,110 @@
+import * as z from 'zod';
+import type { FailedCode } from '../errors.ts';
+import { LONGEST_NAME, LONGEST_VALUE, MOST_CHARACTERISTICS, MOST_SERVICE_DATA, MOST_UUIDS } from './limits.ts';
+
+/**
+ * What gateway and radio say to each other over the fork's channel, as JSON. The radio parses bytes from the air, so the
+ * gateway takes every word of it for hostile: what does not fit these shapes ends the radio. The radio trusts the gateway
+ * (its parent) and loads this file for its types only: zod would add a third to its memory.
+ */
+
+/** Which Bluetooth controller the radio drives. `adapter`: `hci0`. `address`: `tcp://host:port` or `unix:/path`. */
+export type RadioBackend =
+  | { readonly kind: 'hci'; readonly adapter: string }
+  | { readonly kind: 'h4'; readonly address: string };
+
+/** Gateway to radio. `at` is an index into the link's characteristics. */
+export type RadioRequest =
+  | { readonly op: 'start'; readonly backend: RadioBackend }
+  | { readonly op: 'ping'; readonly id: number }
+  /** `only`: the addresses whose adverts matter; absent: everyone's, within bounds. */
+  | { readonly op: 'listen'; readonly id: number; readonly on: boolean; readonly only?: readonly string[] }
+  | { readonly op: 'connect'; readonly id: number; readonly address: string; readonly timeoutMs: number }
+  | { readonly op: 'cancel'; readonly id: number; readonly connect: number }
+  | {
+      readonly op: 'write';
+      readonly id: number;
+      readonly link: number;
+      readonly at: number;
+      readonly hex: string;
+      readonly kind: 'request' | 'command';
+    }
+  | { readonly op: 'read' | 'subscribe'; readonly id: number; readonly link: number; readonly at: number }
+  | { readonly op: 'disconnect'; readonly id: number; readonly link: number }
+  | { readonly op: 'stop' };
+
+const AIR_CODES = [
+  'unreachable',
+  'out_of_slots',
+  'connect_failed',
+  'link_lost',
+  'refused_by_light',
+  'timed_out',
+  'unsupported',
+  'adapter_off',
+  'adapter_stuck',
+  'radio_restarting',
+  'internal',
+] as const satisfies readonly FailedCode[];
+
+/** The codes with which an operation of the radio can fail. */
+export type AirCode = (typeof AIR_CODES)[number];
+
+const id = z.number().int().nonnegative();
+const short = z.string().max(200);
+const address = z.string().regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/);
+const uuid = z.string().regex(/^([0-9a-f]{4}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$/);
+const hex = z
+  .string()
+  .max(LONGEST_VALUE * 2)
+  .regex(/^(?:[0-9a-f]{2})*$/);
+
+const characteristic = z.strictObject({
+  service: uuid,
+  uuid,
+  properties: z.array(z.string().max(40)).max(8),
+});
+
+const heard = z.strictObject({
+  is: z.literal('heard'),
+  address,
+  rssi: z.number().int().min(-128).max(127),
+  connectable: z.boolean(),
+  localName: z.string().max(LONGEST_NAME).optional(),
+  serviceUuids: z.array(uuid).max(MOST_UUIDS),
+  manufacturerData: hex.optional(),
+  serviceData: z
+    .array(z.tuple([uuid, hex]))
+    .max(MOST_SERVICE_DATA)
+    .optional(),
+});
+
+const radioMessage = z.discriminatedUnion('is', [
+  z.strictObject({ is: z.literal('done'), id }),
+  z.strictObject({ is: z.literal('failed'), id, code: z.enum(AIR_CODES), message: short }),
+  z.strictObject({
+    is: z.literal('linked'),
+    id,
+    link: id,
+    characteristics: z.array(characteristic).max(MOST_CHARACTERISTICS),
+  }),
+  z.strictObject({ is: z.literal('read'), id, hex }),
+  z.strictObject({
+    is: z.literal('adapter'),
+    state: z.enum(['unknown', 'resetting', 'unsupported', 'unauthorized', 'poweredOff', 'poweredOn']),
+  }),
+  heard,
+  z.strictObject({ is: z.literal('notified'), link: id, at: id, hex }),
+  z.strictObject({ is: z.literal('gone'), link: id, reason: short }),
+  z.strictObject({ is: z.literal('note'), text: short }),
+  z.strictObject({ is: z.literal('dying'), reason: short }),
+]);
+
+/** Radio to gateway: four kinds of answer, which carry the request's `id`, and six kinds of news. */
+export type RadioMessage = z.infer<typeof radioMessage>;
+
+/** One message of the radio, or undefined where it is not exactly one of the shapes. */
+export function parseRadioMessage(raw: unknown): RadioMessage | undefined {
+  const parsed = radioMessage.safeParse(raw);
+  return parsed.success ? parsed.data : undefined;
+}

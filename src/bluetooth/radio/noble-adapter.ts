@@ -1,0 +1,250 @@
+import { PorchlightError } from '../../errors.ts';
+import type { AirCode, RadioBackend, RadioMessage } from '../messages.ts';
+import { ConnectTurns } from './connect-turns.ts';
+import { Directory } from './directory.ts';
+import { H4Socket } from './h4-socket.ts';
+import { type GuardEvents, HciGuard } from './hci-guard.ts';
+import type { HciTransport } from './hci-transport.ts';
+import { type Noble, type NoblePeripheral, nativeTransport, nobleOver } from './noble.ts';
+import { NobleLink } from './noble-link.ts';
+import { probe } from './probe.ts';
+import { Scan } from './scan.ts';
+
+export type News = Extract<RadioMessage, { is: 'adapter' | 'heard' | 'notified' | 'gone' | 'note' }>;
+
+export interface AdapterEvents {
+  readonly tell: (news: News) => void;
+  /** Nothing can be saved in this process: it is to end, and the gateway starts a fresh one. */
+  readonly fatal: (reason: string) => void;
+}
+
+/** How long an adapter may be unusable, or say nothing, before a fresh process looks at it anew. */
+const UNUSABLE_MS = 30_000;
+
+/** How often a controller that is not there is looked for. */
+const REOPEN_MS = 1000;
+
+const STATES = ['unknown', 'resetting', 'unsupported', 'unauthorized', 'poweredOff', 'poweredOn'] as const;
+type State = (typeof STATES)[number];
+
+/**
+ * One Bluetooth adapter, driven by noble, with noble's habits absorbed: every call ends, one connection is made at a time,
+ * the scan comes back after each, and a controller that went away ends the process rather than being trusted again.
+ */
+export class NobleAdapter {
+  readonly #events: AdapterEvents;
+  readonly #directory = new Directory(() => performance.now());
+  readonly #links = new Map<number, NobleLink>();
+  readonly #byAddress = new Map<string, NobleLink>();
+  #nextLink = 1;
+  #state: State = 'unknown';
+  #stateAt = performance.now();
+  #wasOn = false;
+  #noble: Noble | undefined;
+  #connects: ConnectTurns | undefined;
+  #scan: Scan | undefined;
+  #wantsScan = false;
+  #noted = 0;
+
+  constructor(events: AdapterEvents) {
+    this.#events = events;
+  }
+
+  /** Finds the controller (waiting for one that speaks H4 until it is there) and starts noble on it. */
+  async start(backend: RadioBackend): Promise<void> {
+    if (backend.kind === 'h4') {
+      const socket = await this.#openH4(backend.address);
+      const { extended } = await probe(socket);
+      this.#run(socket, { userChannel: true, extended });
+    } else {
+      const deviceId = Number(/^hci(\d{1,3})$/.exec(backend.adapter)?.[1] ?? Number.NaN);
+      if (Number.isNaN(deviceId)) throw new PorchlightError('adapter_off', `"${backend.adapter}" is not an adapter.`);
+      this.#run(nativeTransport(), { userChannel: false, deviceId });
+    }
+  }
+
+  async #openH4(address: string): Promise<H4Socket> {
+    for (;;) {
+      const socket = new H4Socket(address);
+      let lost = (): void => undefined;
+      socket.on('error', (thrown) => this.note(`the controller's stream: ${textOf(thrown)}`));
+      socket.on('state', (up) => (up ? undefined : lost()));
+      try {
+        await socket.open();
+        lost = () => {
+          this.#changeState('poweredOff');
+          this.#events.fatal('the controller closed its connection');
+        };
+        return socket;
+      } catch (thrown) {
+        this.#changeState('poweredOff');
+        this.note(textOf(thrown));
+        await new Promise((resolve) => setTimeout(resolve, REOPEN_MS));
+      }
+    }
+  }
+
+  #run(transport: HciTransport, options: Readonly<Record<string, unknown>>): void {
+    const guard = new HciGuard(transport, this.#guardEvents());
+    guard.on('error', (thrown) => this.note(`the controller: ${textOf(thrown)}`));
+    const noble = nobleOver(guard, options);
+    this.#noble = noble;
+    this.#scan = new Scan(noble, (reason) => this.#events.fatal(reason));
+    this.#connects = new ConnectTurns(noble, guard, this.#directory, (reason) => this.#events.fatal(reason));
+    noble.on('stateChange', (state: unknown) =>
+      this.#changeState(STATES.find((known) => known === state) ?? 'unknown'),
+    );
+  }
+
+  /** `only`: the addresses whose adverts are told; undefined: everyone's. */
+  listen(on: boolean, only: readonly string[] | undefined): void {
+    this.#directory.listenFor(only === undefined ? undefined : new Set(only));
+    this.#wantsScan = on;
+    this.#tendScan();
+  }
+
+  /** Connects and discovers within `timeoutMs`. */
+  async connect(
+    address: string,
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<Extract<RadioMessage, { is: 'linked' }>> {
+    const until = performance.now() + timeoutMs;
+    const connects = this.#connects;
+    if (connects === undefined || this.#state !== 'poweredOn') throw new PorchlightError('adapter_off');
+    if (this.#byAddress.has(address)) throw new PorchlightError('connect_failed', 'The lamp is already connected.');
+    let link: NobleLink | undefined;
+    try {
+      link = await connects.connect(address, until, signal, (peripheral) => this.#adopt(address, peripheral));
+      // Once connected, the lamp gets time to name its characteristics even where connecting took most of it.
+      const characteristics = await link.discover(Math.max(until - performance.now(), 3000));
+      return {
+        is: 'linked',
+        id: 0,
+        link: link.number,
+        characteristics: [...characteristics].map((c) => ({ ...c, properties: [...c.properties] })),
+      };
+    } catch (thrown) {
+      link?.abandon('its characteristics could not be read');
+      throw thrown;
+    } finally {
+      this.#tendScan();
+    }
+  }
+
+  #adopt(address: string, peripheral: NoblePeripheral): NobleLink {
+    const link = new NobleLink(this.#nextLink, address, peripheral, (gone, reason) => this.#forget(gone, reason));
+    this.#nextLink += 1;
+    this.#links.set(link.number, link);
+    this.#byAddress.set(address, link);
+    return link;
+  }
+
+  /** The link of that number, or `link_lost`. */
+  link(number: number): NobleLink {
+    const link = this.#links.get(number);
+    if (link === undefined) throw new PorchlightError('link_lost');
+    return link;
+  }
+
+  /** Lets every lamp go, so that a phone can have it, then the adapter. Within about a second. */
+  async stop(): Promise<void> {
+    this.#wantsScan = false;
+    await Promise.all([...this.#links.values()].map((link) => link.disconnect()));
+    this.#noble?.stop();
+  }
+
+  /** For the gateway's log, at most a hundred a minute of process life. */
+  note(text: string): void {
+    this.#noted += 1;
+    if (this.#noted <= 20 + performance.now() / 600) this.#events.tell({ is: 'note', text: text.slice(0, 200) });
+  }
+
+  #guardEvents(): GuardEvents {
+    return {
+      onReport: (report) => {
+        this.#scan?.onReport(performance.now());
+        const told = this.#directory.hear(report);
+        if (told === undefined) return;
+        const { serviceUuids, serviceData, ...rest } = told;
+        this.#events.tell({
+          is: 'heard',
+          ...rest,
+          serviceUuids: [...serviceUuids],
+          ...(serviceData !== undefined ? { serviceData: serviceData.map(([uuid, hex]) => [uuid, hex]) } : {}),
+        });
+      },
+      onConnection: (address, status) => this.#connects?.onConnection(address, status),
+      onScanEnabled: (status) => this.#scan?.onEnabled(status),
+      onAttError: (address, error) => this.#byAddress.get(address)?.refuse(error),
+      onFlow: (address, inFlight) => this.#byAddress.get(address)?.flow(inFlight),
+      onBroken: (address, reason) => {
+        this.note(`the lamp ${address} sent ${reason}`);
+        this.#byAddress.get(address)?.abandon(`it sent ${reason}`);
+      },
+      onFatal: (reason) => this.#events.fatal(reason),
+    };
+  }
+
+  /** Called every few seconds. */
+  tend(): void {
+    const now = performance.now();
+    this.#tendScan();
+    this.#scan?.check(now);
+    // Off is a state to wait in: noble looks whether the adapter is up again. The others it never leaves by itself.
+    const waits = this.#state === 'poweredOn' || this.#state === 'poweredOff';
+    if (!waits && this.#noble !== undefined && now - this.#stateAt > UNUSABLE_MS) {
+      this.#events.fatal(`the adapter stayed ${this.#state}`);
+    }
+  }
+
+  #changeState(state: State): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#stateAt = performance.now();
+    this.#events.tell({ is: 'adapter', state });
+    if (state === 'poweredOn') {
+      // After bluetoothd has switched an adapter off and on, only a fresh process can scan.
+      if (this.#wasOn) {
+        this.#events.fatal('the adapter came back');
+        return;
+      }
+      this.#wasOn = true;
+      this.#tendScan();
+    } else {
+      for (const link of [...this.#links.values()]) link.lose('the adapter went off');
+      this.#connects?.giveUp(new PorchlightError('adapter_off'));
+    }
+  }
+
+  #forget(link: NobleLink, reason: PorchlightError): void {
+    this.#links.delete(link.number);
+    if (this.#byAddress.get(link.address) === link) this.#byAddress.delete(link.address);
+    this.#events.tell({ is: 'gone', link: link.number, reason: reason.message.slice(0, 200) });
+  }
+
+  /** noble stops the scan for each connection that it makes, and does not start it again. */
+  #tendScan(): void {
+    if (this.#state === 'poweredOn') this.#scan?.want(this.#wantsScan && this.#connects?.busy !== true);
+  }
+}
+
+export const textOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
+
+const AIR: ReadonlySet<string> = new Set([
+  'unreachable',
+  'out_of_slots',
+  'connect_failed',
+  'link_lost',
+  'refused_by_light',
+  'timed_out',
+  'unsupported',
+  'adapter_off',
+  'adapter_stuck',
+]);
+
+/** The code that the gateway is told. */
+export function airCode(thrown: unknown): AirCode {
+  const isAir = (code: string): code is AirCode => AIR.has(code);
+  return thrown instanceof PorchlightError && isAir(thrown.code) ? thrown.code : 'internal';
+}

@@ -1,0 +1,239 @@
+import { asPorchlightError, PorchlightError } from '../../errors.ts';
+import { MOST_CHARACTERISTICS } from '../limits.ts';
+import { canonicalUuid } from '../uuid.ts';
+import type { AttError } from './l2cap.ts';
+import type { NobleCharacteristic, NoblePeripheral, NobleService } from './noble.ts';
+
+/** noble has no deadline of its own; the specification's is 30 s, and no lamp that lives needs a sixth of it. */
+const OPERATION_MS = 5000;
+/** A write without acknowledgement ends when no more than this many packets of its link wait in the controller. */
+const MOST_IN_FLIGHT = 2;
+/** Opcodes that the lamp's error answer names (Core specification, Vol 3, Part F, 3.4). */
+const WRITE = [0x12];
+const READ = [0x0a, 0x0c];
+const FIND_AND_WRITE = [0x08, 0x12];
+/** While services are discovered, an error is how the lamp says that there are no more. */
+const NOTHING: readonly number[] = [];
+
+/** Generic Attribute: two round trips at each connect, for a service that says nothing of a lamp. */
+const GENERIC_ATTRIBUTE = '1801';
+
+interface Found {
+  readonly service: string;
+  readonly uuid: string;
+  readonly properties: readonly string[];
+}
+
+interface Operation {
+  readonly fail: (thrown: unknown) => void;
+  /** Requests whose error answer ends it. */
+  readonly requests: readonly number[];
+}
+
+/**
+ * One connected lamp, as noble has it. Operations run one after the other (noble mixes up two of a kind), each with a
+ * deadline; one that passes its deadline costs the link, because noble would keep waiting for the answer before the next.
+ */
+export class NobleLink {
+  readonly address: string;
+  readonly number: number;
+  #mtu = 23;
+  #gone: PorchlightError | undefined;
+  #operation: Operation | undefined;
+  #onFlow: (() => void) | undefined;
+  #tail: Promise<unknown> = Promise.resolve();
+  #characteristics: readonly NobleCharacteristic[] = [];
+  readonly #peripheral: NoblePeripheral;
+  readonly #onGone: (link: NobleLink, reason: PorchlightError) => void;
+
+  constructor(
+    number: number,
+    address: string,
+    peripheral: NoblePeripheral,
+    onGone: (link: NobleLink, reason: PorchlightError) => void,
+  ) {
+    this.number = number;
+    this.address = address;
+    this.#peripheral = peripheral;
+    this.#onGone = onGone;
+    // A peripheral outlives its links: what an earlier one listened for must not be told to this one.
+    peripheral.removeAllListeners('disconnect');
+    peripheral.removeAllListeners('mtu');
+    peripheral.once('disconnect', (reason: unknown) => this.lose(`the lamp's link ended (${describe(reason)})`));
+    peripheral.on('mtu', (mtu: unknown) => {
+      if (typeof mtu === 'number') this.#mtu = mtu;
+    });
+  }
+
+  get isGone(): boolean {
+    return this.#gone !== undefined;
+  }
+
+  /** All services, then each one's characteristics: noble's own "discover all" never ends where there are none. */
+  async discover(deadlineMs: number): Promise<readonly Found[]> {
+    const until = performance.now() + deadlineMs;
+    const left = (): number => until - performance.now();
+    const services = await this.#ask<readonly NobleService[]>(left(), NOTHING, (done, fail) =>
+      this.#peripheral.discoverServices([], (error, list) => (list === undefined ? fail(error) : done(list))),
+    );
+    const found: { readonly raw: NobleCharacteristic; readonly as: Found }[] = [];
+    for (const service of services) {
+      const uuid = canonicalUuid(service.uuid);
+      if (uuid === GENERIC_ATTRIBUTE) continue;
+      const raws = await this.#ask<readonly NobleCharacteristic[]>(left(), NOTHING, (done, fail) =>
+        service.discoverCharacteristics([], (error, list) => (list === undefined ? fail(error) : done(list))),
+      );
+      for (const raw of raws) {
+        found.push({ raw, as: { service: uuid, uuid: canonicalUuid(raw.uuid), properties: raw.properties } });
+      }
+      if (found.length > MOST_CHARACTERISTICS) break;
+    }
+    const kept = found.slice(0, MOST_CHARACTERISTICS);
+    this.#characteristics = kept.map(({ raw }) => raw);
+    return kept.map(({ as }) => as);
+  }
+
+  /** Resolves when the lamp has acknowledged, or for a write without acknowledgement when the controller takes it on. */
+  write(at: number, bytes: Buffer, kind: 'request' | 'command'): Promise<void> {
+    return this.#inTurn(async () => {
+      const characteristic = this.#at(at);
+      if (bytes.length > this.#mtu - 3) {
+        throw new PorchlightError('unsupported', `A write of ${bytes.length} bytes is too long for the lamp's link.`);
+      }
+      if (isWrittenWithoutResponse(characteristic.properties, kind)) {
+        // noble calls back at once for a write that nobody acknowledges; the controller's buffers pace it instead.
+        await this.#ask<void>(OPERATION_MS, NOTHING, (done) => {
+          this.#onFlow = done;
+          characteristic.write(bytes, true, () => undefined);
+        });
+      } else {
+        await this.#ask<void>(OPERATION_MS, WRITE, (done, fail) =>
+          characteristic.write(bytes, false, (error) => (error === undefined ? done() : fail(error))),
+        );
+      }
+    });
+  }
+
+  read(at: number): Promise<Buffer> {
+    return this.#inTurn(() =>
+      this.#ask<Buffer>(OPERATION_MS, READ, (done, fail) =>
+        this.#at(at).read((error, bytes) => (bytes === undefined ? fail(error) : done(bytes))),
+      ),
+    );
+  }
+
+  subscribe(at: number, onValue: (bytes: Buffer) => void): Promise<void> {
+    return this.#inTurn(async () => {
+      const characteristic = this.#at(at);
+      characteristic.removeAllListeners('data');
+      characteristic.on('data', (bytes: unknown, isNotification: unknown) => {
+        if (isNotification === true && Buffer.isBuffer(bytes)) onValue(bytes);
+      });
+      await this.#ask<void>(OPERATION_MS, FIND_AND_WRITE, (done, fail) =>
+        characteristic.subscribe((error) => (error === undefined || error === null ? done() : fail(error))),
+      );
+    });
+  }
+
+  /** Resolves when the link is gone, or after a second of waiting for it. */
+  async disconnect(): Promise<void> {
+    if (this.#gone !== undefined) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, 1000);
+      this.#peripheral.once('disconnect', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+      this.#drop();
+    });
+    this.lose('the link was given up');
+  }
+
+  /** Gives the link up for a reason; the controller is told once, and only while noble takes it for connected. */
+  abandon(reason: string, code: 'link_lost' | 'timed_out' = 'link_lost'): void {
+    if (this.#gone !== undefined) return;
+    this.#drop();
+    this.lose(reason, code);
+  }
+
+  lose(reason: string, code: 'link_lost' | 'timed_out' = 'link_lost'): void {
+    if (this.#gone !== undefined) return;
+    this.#gone = new PorchlightError(code, `The connection to the lamp broke: ${reason}.`);
+    this.#operation?.fail(this.#gone);
+    for (const characteristic of this.#characteristics) characteristic.removeAllListeners();
+    this.#onGone(this, this.#gone);
+  }
+
+  /** An error answer of the lamp; noble itself never tells of one. */
+  refuse(error: AttError): void {
+    if (this.#operation?.requests.includes(error.request) !== true) return;
+    const what = error.needsPairing
+      ? 'The lamp asks to be paired, which this gateway does not do.'
+      : `The lamp refused the command (ATT error 0x${error.code.toString(16).padStart(2, '0')}).`;
+    this.#operation.fail(new PorchlightError('refused_by_light', what));
+  }
+
+  flow(inFlight: number): void {
+    if (inFlight <= MOST_IN_FLIGHT) this.#onFlow?.();
+  }
+
+  #at(at: number): NobleCharacteristic {
+    const characteristic = this.#characteristics[at];
+    if (characteristic === undefined) throw new PorchlightError('unsupported', 'The lamp has no such characteristic.');
+    return characteristic;
+  }
+
+  #drop(): void {
+    if (this.#peripheral.state === 'connected') this.#peripheral.disconnect();
+  }
+
+  async #inTurn<T>(run: () => Promise<T>): Promise<T> {
+    const before = this.#tail;
+    const mine = before.then(run, run);
+    this.#tail = mine.catch(() => undefined);
+    return mine;
+  }
+
+  #ask<T>(
+    deadlineMs: number,
+    requests: readonly number[],
+    start: (done: (value: T) => void, fail: (thrown: unknown) => void) => void,
+  ): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#gone !== undefined) return reject(this.#gone);
+      const ends = (): boolean => {
+        if (this.#operation !== operation) return false;
+        this.#operation = undefined;
+        this.#onFlow = undefined;
+        clearTimeout(timer);
+        return true;
+      };
+      const fail = (thrown: unknown): void => {
+        if (ends()) reject(asPorchlightError(thrown, 'link_lost', describe(thrown)));
+      };
+      const operation: Operation = { fail, requests };
+      const timer = setTimeout(() => this.abandon('it did not answer in time', 'timed_out'), Math.max(1, deadlineMs));
+      this.#operation = operation;
+      try {
+        start((value) => ends() && resolve(value), fail);
+      } catch (thrown) {
+        // noble throws where its books and ours differ: a dead characteristic, a handle that it forgot.
+        fail(thrown);
+        this.abandon('its characteristics are not what they were');
+      }
+    });
+  }
+}
+
+/** What the characteristic allows decides; the frame's own wish only where it allows both. */
+function isWrittenWithoutResponse(properties: readonly string[], kind: 'request' | 'command'): boolean {
+  const acknowledged = properties.includes('write');
+  const plain = properties.includes('writeWithoutResponse');
+  return acknowledged === plain ? kind === 'command' : plain;
+}
+
+/** noble rejects with errors, strings and numbers. */
+function describe(thrown: unknown): string {
+  if (thrown instanceof Error) return thrown.message.slice(0, 120);
+  return typeof thrown === 'string' || typeof thrown === 'number' ? String(thrown).slice(0, 120) : 'unknown reason';
+}

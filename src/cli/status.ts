@@ -1,0 +1,105 @@
+import type { Command } from 'commander';
+import * as z from 'zod';
+import { PorchlightError } from '../errors.ts';
+import type { Io } from '../io.ts';
+import { paint, table } from '../prompt/table.ts';
+import { askDaemon } from '../web/client.ts';
+import { configOption, socketsOf } from './sockets.ts';
+
+const problem = z.object({ message: z.string(), hint: z.string().optional() }).optional();
+
+/** What `status` reads of the daemon's answer; more may be there. */
+const Status = z.object({
+  id: z.string(),
+  version: z.string(),
+  healthy: z.boolean(),
+  uptime_s: z.number(),
+  authorization: z.object({
+    state: z.string(),
+    reason: z.string().optional(),
+    subject: z.string().optional(),
+    code_expires_at: z.string().optional(),
+    problem,
+  }),
+  clock: z.object({ trusted: z.boolean(), why: z.string() }),
+  broker: z.object({ connected: z.boolean(), url: z.string(), protocol: z.string().optional(), problem }),
+  radio: z.object({ state: z.string(), adapter: z.string(), restarts: z.number(), problem }),
+  links: z.object({ used: z.number(), max: z.number() }),
+  lights: z.array(z.unknown()),
+  counts: z.record(z.string(), z.number()),
+});
+type Status = z.infer<typeof Status>;
+
+export function registerStatus(root: Command, io: Io): void {
+  configOption(
+    root
+      .command('status')
+      .description('Tell whether the running gateway is well: authorization, clock, broker, radio, links, lamps.')
+      .option('--json', 'one JSON document for programs'),
+  ).action(async (options: { json?: true; config?: string }) => {
+    const { body } = await askDaemon(await socketsOf(io, options.config), 'GET', '/api/status', { signal: io.signal });
+    if (options.json) return io.stdout(`${JSON.stringify(body, undefined, 2)}\n`);
+    const parsed = Status.safeParse(body);
+    if (!parsed.success)
+      throw new PorchlightError('daemon_unreachable', 'The gateway that answers is of another version.');
+    io.stdout(renderStatus(parsed.data, io.colours));
+  });
+}
+
+function renderStatus(status: Status, colours: boolean): string {
+  const { bold, dim, green, yellow, red } = paint(colours);
+  const rows: string[][] = [];
+  const hints: string[] = [];
+  const row = (
+    name: string,
+    good: boolean | 'wait',
+    text: string,
+    trouble?: { message: string; hint?: string | undefined },
+  ): void => {
+    const mark = good === true ? green('●') : good === 'wait' ? yellow('●') : red('●');
+    rows.push([mark, name, trouble === undefined ? text : `${text}: ${trouble.message}`]);
+    if (trouble?.hint) hints.push(`${name}: ${trouble.hint}`);
+  };
+  const { authorization, clock, broker, radio, links } = status;
+  const authorizationWords: Record<string, string> = {
+    authorized: `approved by ${authorization.subject ?? 'its owner'}`,
+    grace: 'approved, but the authorization server cannot be asked',
+    pending: 'waits for a person to approve the code',
+    unauthorized: 'nobody has approved this gateway yet',
+    relink_needed: `the approval is gone (${authorization.reason ?? 'unknown'}); run "porchlight login"`,
+  };
+  row(
+    'authorization',
+    authorization.state === 'authorized' ||
+      (authorization.state === 'pending' ? 'wait' : authorization.state === 'grace' ? 'wait' : false),
+    authorizationWords[authorization.state] ?? authorization.state,
+    authorization.problem,
+  );
+  row('clock', clock.trusted, clock.why);
+  row(
+    'broker',
+    broker.connected,
+    broker.connected ? `${broker.url} (MQTT ${broker.protocol ?? '?'})` : broker.url,
+    broker.problem,
+  );
+  row(
+    'radio',
+    radio.state === 'running' && radio.adapter === 'poweredOn',
+    `${radio.state}, adapter ${radio.adapter}, ${radio.restarts} restarts`,
+    radio.problem,
+  );
+  row('links', true, `${links.used} of ${links.max} in use`);
+  row('lamps', true, `${status.counts['online'] ?? 0} of ${status.lights.length} within reach`);
+  const head = `${bold(status.id)} ${dim(`Porchlight ${status.version}, up ${duration(status.uptime_s)}`)}\n`;
+  return `${head}${table(rows, '  ')}\n${hints.map((hint) => `\n${hint}`).join('')}${hints.length > 0 ? '\n' : ''}`;
+}
+
+function duration(seconds: number): string {
+  const units: readonly [number, string][] = [
+    [86_400, 'd'],
+    [3_600, 'h'],
+    [60, 'min'],
+  ];
+  for (const [size, name] of units) if (seconds >= size) return `${Math.floor(seconds / size)} ${name}`;
+  return `${Math.floor(seconds)} s`;
+}

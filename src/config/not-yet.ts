@@ -1,0 +1,29 @@
+/** What the configuration has a place for and this version does not do. A later version deletes its line here. */
+export interface NotYet {
+  readonly path: readonly string[];
+  /** The values that are not done yet; absent: any value but null and an empty list. */
+  readonly values?: readonly string[];
+}
+
+export const NOT_YET: readonly NotYet[] = [
+  {
+    path: ['authorization', 'dialect'],
+    values: ['salesforce', 'google', 'entra', 'github', 'auth0', 'okta', 'keycloak'],
+  },
+  {
+    path: ['authorization', 'grant'],
+    values: ['jwt_bearer', 'client_credentials', 'authorization_code', 'saml2_bearer'],
+  },
+  { path: ['authorization', 'client_authentication'], values: ['private_key_jwt'] },
+  { path: ['authorization', 'dpop'], values: ['required'] },
+  { path: ['access', 'require'], values: ['bound'] },
+  { path: ['bluetooth', 'backend'], values: ['dbus'] },
+  { path: ['schedules'] },
+  { path: ['web', 'listen'] },
+];
+
+/** True when this value, found at `entry.path`, asks for what is not done yet. */
+export function asksForNotYet(entry: NotYet, value: unknown): boolean {
+  if (entry.values !== undefined) return entry.values.some((one) => one === value);
+  return value !== null && value !== undefined && !(Array.isArray(value) && value.length === 0);
+}

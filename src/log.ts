@@ -1,0 +1,44 @@
+import { type DestinationStream, type Logger, pino } from 'pino';
+
+export type Log = Logger;
+
+/** Members that never reach a log, however deep they sit: pino replaces them before anything is written. */
+const SECRET = [
+  'access_token',
+  'refresh_token',
+  'id_token',
+  'device_code',
+  'user_code',
+  'verification_uri_complete',
+  'client_secret',
+  'password',
+  'token',
+  'authorization',
+  'proof',
+  'headers',
+  'body',
+];
+const REDACTED = SECRET.flatMap((name) => [name, `*.${name}`, `*.*.${name}`, `*.*.*.${name}`]);
+
+/**
+ * The daemon's log: one JSON object a line, without host name and process id (the journal knows both), secrets redacted.
+ * `level`: trace, debug, info, warn, error, fatal or silent.
+ */
+export function createLog(level: string, destination?: DestinationStream): Log {
+  const options = {
+    level,
+    base: null,
+    redact: { paths: REDACTED, censor: '[secret]' },
+    formatters: { level: (label: string) => ({ level: label }) },
+    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+  };
+  return destination === undefined ? pino(options) : pino(options, destination);
+}
+
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
+/** Text from outside (a lamp's name, a server's words) made safe for terminals and logs, and at most `max` characters long. */
+export function printable(text: string, max = 200): string {
+  const clean = text.replace(UNPRINTABLE, '\ufffd');
+  return clean.length > max ? `${clean.slice(0, max)}…` : clean;
+}

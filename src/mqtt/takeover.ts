@@ -1,0 +1,33 @@
+import { type Failure, takenOver } from './problem.ts';
+
+/** A connection that outlives this was not fought over: two gateways that wait at most 45 s meet sooner. */
+const FOUGHT_OVER_MS = 60_000;
+/** So many in a row are no accident. One or two may be a broker that was quick to restart. */
+const SUSPICIOUS = 3;
+
+/**
+ * Notices that another client uses our client id where the broker does not say so: MQTT 3.1.1 has no words for it, and
+ * mosquitto 2.0 closes the older connection silently also in MQTT 5. What gives it away: connections that are welcomed and soon
+ * closed without a word, again and again, while none is refused in between (as would be if the broker went away).
+ */
+export class TakeoverWatch {
+  readonly #broker: string;
+  #silent = 0;
+
+  /** `broker`: its name in messages. */
+  constructor(broker: string) {
+    this.#broker = broker;
+  }
+
+  /** The broker could not be reached: then it is no takeover. */
+  away(): void {
+    this.#silent = 0;
+  }
+
+  /** A welcomed connection ended after `lived_ms`; the failure as it must be understood. */
+  ended(failure: Failure, lived_ms: number): Failure {
+    this.#silent = failure.kind === 'mute' && lived_ms < FOUGHT_OVER_MS ? this.#silent + 1 : 0;
+    if (this.#silent < SUSPICIOUS) return failure;
+    return { kind: 'taken_over', problem: takenOver(this.#broker, 'It seems that another') };
+  }
+}

@@ -1,0 +1,147 @@
+import type { LinksStatus } from './bluetooth/links.ts';
+import type { ClockTrust } from './clock.ts';
+import type { Config } from './config/schema.ts';
+import { ERRORS, type ErrorCode } from './errors.ts';
+import type { Lamps, LampView } from './lamps.ts';
+import type { Clock } from './lights/port.ts';
+import type { MqttBridge } from './mqtt/bridge.ts';
+import type { Session } from './oauth/session.ts';
+import type { AuthorizationStatus } from './oauth/status.ts';
+import type { CommandRoad } from './road.ts';
+import { sleep } from './task-group.ts';
+
+export interface Trouble {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** How the gateway is, for `status`, the local API and (without the lamps) the broker. No code, no token. */
+export interface GatewayStatus {
+  readonly id: string;
+  readonly version: string;
+  /** Everything that remote commands need is there. */
+  readonly healthy: boolean;
+  readonly started_at: string;
+  readonly uptime_s: number;
+  readonly authorization: AuthorizationStatus;
+  readonly clock: { readonly trusted: boolean; readonly why: string };
+  readonly broker: {
+    readonly connected: boolean;
+    readonly url: string;
+    readonly protocol?: string;
+    readonly since?: string;
+    readonly problem?: Trouble;
+  };
+  readonly radio: {
+    readonly state: 'running' | 'restarting';
+    readonly adapter: string;
+    readonly restarts: number;
+    readonly last_reason?: string;
+    readonly pid?: number;
+    readonly problem?: Trouble;
+  };
+  readonly links: Pick<LinksStatus, 'used' | 'max' | 'waiting'>;
+  readonly lights: readonly LampView[];
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+export interface StatusParts {
+  readonly config: Config;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly session: Pick<Session, 'status'>;
+  readonly trust: Pick<ClockTrust, 'trusted' | 'why'>;
+  readonly bridge: Pick<MqttBridge, 'connection' | 'counts' | 'publishStatus'>;
+  readonly lamps: Pick<Lamps, 'view' | 'links' | 'radio'>;
+  readonly road: Pick<CommandRoad, 'counts'>;
+}
+
+/** Changes come in bursts (a restart of the radio is three); the broker gets one message for them. */
+const SETTLE_MS = 250;
+/** Counts and uptime drift without any change. */
+const REFRESH_MS = 60_000;
+
+/** Puts together how the gateway is, and keeps the broker's retained copy of it fresh. */
+export class StatusBoard {
+  readonly #parts: StatusParts;
+  readonly #startedAt: number;
+  readonly #startedWall: string;
+  #wake: (() => void) | undefined;
+
+  constructor(parts: StatusParts) {
+    this.#parts = parts;
+    this.#startedAt = parts.clock.monotonic();
+    this.#startedWall = new Date(parts.clock.wall()).toISOString();
+  }
+
+  /** Something changed: the broker is told soon. */
+  changed(): void {
+    this.#wake?.();
+  }
+
+  /** The task: publishes at every change, and once a minute, until `signal` aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const { lights: _, ...status } = this.status();
+      this.#parts.bridge.publishStatus(status);
+      const woken = new AbortController();
+      this.#wake = () => woken.abort();
+      await sleep(REFRESH_MS, AbortSignal.any([signal, woken.signal]));
+      await sleep(SETTLE_MS, signal);
+    }
+  }
+
+  status(): GatewayStatus {
+    const { config, version, clock, session, trust, bridge, lamps, road } = this.#parts;
+    const authorization = session.status;
+    const connection = bridge.connection;
+    const { running, adapter, restarts, lastReason, pid } = lamps.radio.status();
+    const { used, max, waiting } = lamps.links.status();
+    const lights = lamps.view();
+    const radioTrouble = running ? adapterTrouble(adapter) : trouble('radio_restarting');
+    const connected = connection?.connected ?? false;
+    return {
+      id: config.gateway.id,
+      version,
+      healthy: authorization.state === 'authorized' && trust.trusted && connected && running && adapter === 'poweredOn',
+      started_at: this.#startedWall,
+      uptime_s: Math.round((clock.monotonic() - this.#startedAt) / 1000),
+      authorization,
+      clock: { trusted: trust.trusted, why: trust.why },
+      broker: {
+        connected,
+        url: config.mqtt.url,
+        ...(connection?.protocol !== undefined && { protocol: connection.protocol }),
+        ...(connection !== undefined && { since: connection.since }),
+        ...(connection?.problem !== undefined && { problem: connection.problem }),
+      },
+      radio: {
+        state: running ? 'running' : 'restarting',
+        adapter,
+        restarts,
+        ...(lastReason !== undefined && { last_reason: lastReason }),
+        ...(pid !== undefined && { pid }),
+        ...(radioTrouble !== undefined && { problem: radioTrouble }),
+      },
+      links: { used, max, waiting },
+      lights,
+      counts: {
+        lights: lights.length,
+        online: lights.filter(({ available }) => available).length,
+        ...road.counts,
+        ...bridge.counts,
+      },
+    };
+  }
+}
+
+function trouble(code: ErrorCode): Trouble {
+  const { message, hint } = ERRORS[code];
+  return { code, message, hint };
+}
+
+function adapterTrouble(adapter: string): Trouble | undefined {
+  if (adapter === 'poweredOn' || adapter === 'unknown' || adapter === 'resetting') return undefined;
+  return trouble(adapter === 'poweredOff' ? 'adapter_off' : 'adapter_stuck');
+}

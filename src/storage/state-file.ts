@@ -1,0 +1,209 @@
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { asPorchlightError, PorchlightError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { errorCode, type FileSystem, syncFolder, unusable } from './file-system.ts';
+
+/** One durable JSON value. Calls are done one after another, in the order in which they were made. */
+export interface StateFile {
+  /** The value that was saved last; undefined when there is none, or what is there is damaged (it is then moved aside). */
+  load(): Promise<unknown>;
+  /**
+   * Resolves once the value would survive a power cut. Rejects with `state_unusable`; the value before it is then still
+   * whole (only where the very last step failed, the folder's fsync, is it the new one). `value` is copied at once.
+   */
+  save(value: unknown): Promise<void>;
+  clear(): Promise<void>;
+}
+
+/** Bytes. Everything kept here is a few kilobytes; more is a fault, or somebody else's file. */
+const MAX_BYTES = 1_048_576;
+/** How many damaged files are kept for whoever wants to look into it. */
+const MAX_CORRUPT = 5;
+
+const LEFTOVER = /^\..+\.tmp-[0-9a-f]{16}$/;
+
+/** True for what a crash in mid-save leaves behind. */
+export function isLeftover(name: string): boolean {
+  return LEFTOVER.test(name);
+}
+
+/** A name beside `name`, for content that is not complete yet. */
+export function temporaryName(name: string): string {
+  return `.${name}.tmp-${randomBytes(8).toString('hex')}`;
+}
+
+export class DurableFile implements StateFile {
+  readonly #folder: string;
+  readonly #name: string;
+  readonly #fs: FileSystem;
+  readonly #log: Log;
+  readonly #open: () => boolean;
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** `open`: false once the state directory was let go of; nothing is written after that. */
+  constructor(folder: string, name: string, fs: FileSystem, log: Log, open: () => boolean) {
+    this.#folder = folder;
+    this.#name = name;
+    this.#fs = fs;
+    this.#log = log;
+    this.#open = open;
+  }
+
+  get #path(): string {
+    return join(this.#folder, this.#name);
+  }
+
+  load(): Promise<unknown> {
+    return this.#inTurn(() => this.#load());
+  }
+
+  async save(value: unknown): Promise<void> {
+    const bytes = this.#serialise(value);
+    await this.#inTurn(() => this.#write(bytes));
+  }
+
+  async clear(): Promise<void> {
+    await this.#inTurn(() => this.#remove());
+  }
+
+  /** Resolves when everything asked for so far is done, well or badly. */
+  async idle(): Promise<void> {
+    await this.#last;
+  }
+
+  #inTurn<T>(step: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(async () => {
+      if (!this.#open()) throw new PorchlightError('state_unusable', `${this.#path}: the state directory is closed.`);
+      try {
+        return await step();
+      } catch (thrown) {
+        throw unusable(this.#path, thrown);
+      }
+    });
+    // The next call takes its turn whatever became of this one; this one's caller hears of it through `turn`.
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  #serialise(value: unknown): Buffer {
+    let text: string | undefined;
+    try {
+      text = JSON.stringify(value);
+    } catch (thrown) {
+      throw asPorchlightError(thrown, 'internal');
+    }
+    if (text === undefined) throw new PorchlightError('internal', `${this.#name}: nothing to save.`);
+    const bytes = Buffer.from(`${text}\n`);
+    if (bytes.length > MAX_BYTES) {
+      throw new PorchlightError(
+        'state_unusable',
+        `${this.#path}: ${bytes.length} bytes are more than is kept (${MAX_BYTES}).`,
+      );
+    }
+    return bytes;
+  }
+
+  async #load(): Promise<unknown> {
+    const bytes = await this.#read();
+    if (bytes === undefined) return undefined;
+    try {
+      if (bytes.length > MAX_BYTES) throw new PorchlightError('state_unusable', 'too large');
+      return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    } catch {
+      // What is wrong with it cannot be said without quoting it, and it may hold a token.
+      const aside = await this.#moveAside();
+      this.#log.warn(
+        { file: this.#path, moved_to: aside },
+        'a state file is damaged; it was moved aside, and is taken as absent',
+      );
+      return undefined;
+    }
+  }
+
+  async #read(): Promise<Buffer | undefined> {
+    let file: FileHandle;
+    try {
+      // O_NONBLOCK: a pipe in place of the file must not stop the gateway.
+      file = await this.#fs.open(this.#path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    } catch (thrown) {
+      if (errorCode(thrown) === 'ENOENT') return undefined;
+      throw thrown;
+    }
+    try {
+      const stat = await file.stat();
+      if (!stat.isFile()) throw new PorchlightError('state_unusable', `${this.#path}: it is not a regular file.`);
+      if ((stat.mode & 0o077) !== 0) {
+        await file.chmod(0o600);
+        this.#log.warn({ file: this.#path }, 'others could read a state file; its mode is 0600 again');
+      }
+      const buffer = Buffer.alloc(Math.min(stat.size, MAX_BYTES) + 1);
+      let length = 0;
+      for (let more = true; more && length < buffer.length; ) {
+        const { bytesRead } = await file.read(buffer, length, buffer.length - length, null);
+        length += bytesRead;
+        more = bytesRead > 0;
+      }
+      return buffer.subarray(0, length);
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #write(bytes: Buffer): Promise<void> {
+    const temporary = join(this.#folder, temporaryName(this.#name));
+    try {
+      const file = await this.#fs.open(temporary, 'wx', 0o600);
+      try {
+        await file.writeFile(bytes);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await this.#changeFolder(() => this.#fs.rename(temporary, this.#path));
+    } catch (thrown) {
+      await this.#forget(temporary);
+      throw thrown;
+    }
+  }
+
+  async #remove(): Promise<void> {
+    try {
+      await this.#changeFolder(() => this.#fs.unlink(this.#path));
+    } catch (thrown) {
+      if (errorCode(thrown) !== 'ENOENT') throw thrown;
+    }
+  }
+
+  /** Changes a name durably. The folder is opened first, so that nothing but its fsync can fail after the change. */
+  async #changeFolder(change: () => Promise<void>): Promise<void> {
+    const folder = await this.#fs.open(this.#folder, constants.O_RDONLY | constants.O_DIRECTORY);
+    try {
+      await change();
+      await syncFolder(folder);
+    } finally {
+      await folder.close();
+    }
+  }
+
+  async #moveAside(): Promise<string> {
+    const taken = new Set(await this.#fs.readdir(this.#folder));
+    const names = Array.from({ length: MAX_CORRUPT }, (_, n) => `${this.#name}.corrupt-${n + 1}`);
+    // All taken: the last one is given up. The first ones tell how the trouble began.
+    const name = names.find((one) => !taken.has(one)) ?? `${this.#name}.corrupt-${MAX_CORRUPT}`;
+    await this.#changeFolder(() => this.#fs.rename(this.#path, join(this.#folder, name)));
+    return name;
+  }
+
+  async #forget(temporary: string): Promise<void> {
+    try {
+      await this.#fs.unlink(temporary);
+    } catch (thrown) {
+      // It may never have been made, or the disk refuses everything: the next start sweeps.
+      if (errorCode(thrown) !== 'ENOENT')
+        this.#log.debug({ file: temporary }, 'a temporary file stays until the next start');
+    }
+  }
+}

@@ -1,0 +1,121 @@
+import { Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { streamSSE } from 'hono/streaming';
+import { asPorchlightError, type ERRORS, PorchlightError } from '../errors.ts';
+import { readCommandBody } from '../lights/change.ts';
+import type { CommandHandler } from '../lights/command.ts';
+import type { Outcome } from '../lights/outcome.ts';
+import type { Clock } from '../lights/port.ts';
+import type { Log } from '../log.ts';
+
+/** A code for a person, as the local socket hands it to `porchlight login`. */
+export interface CodeForPerson {
+  readonly user_code: string;
+  readonly verification_uri: string;
+  readonly verification_uri_complete?: string;
+  /** Wall-clock ms. */
+  readonly expires_at: number;
+}
+
+/** What the API shows and does; `gateway.ts` hands it in. */
+export interface LocalApiParts {
+  readonly status: () => { readonly healthy: boolean };
+  readonly lights: () => readonly unknown[];
+  readonly handle: CommandHandler;
+  readonly requestCode: () => Promise<CodeForPerson>;
+  readonly revoke: () => Promise<unknown>;
+  /** Calls back on every change of a lamp; returns how to stop listening. */
+  readonly watch: (listener: (event: string, data: unknown) => void) => () => void;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const MAX_BODY = 16 * 1024;
+const MAX_LISTENERS = 32;
+
+const HTTP_STATUS = { bad_command: 400, payload_too_large: 413, unknown_target: 404, unsupported: 422 } as const;
+
+/** The HTTP status that fits an outcome, so that scripts need not read the body. */
+function statusOf(outcome: Outcome): 200 | 400 | 403 | 404 | 413 | 422 | 503 {
+  if (outcome.outcome === 'denied') return 403;
+  if (outcome.outcome !== 'failed') return 200;
+  for (const [code, status] of Object.entries(HTTP_STATUS)) if (code === outcome.code) return status;
+  return 503;
+}
+
+/**
+ * The local API. It has no credentials of its own: whoever may open the socket may use it (the file's mode is the authority),
+ * so it must never be bound to a network address as it is.
+ */
+export function localApi(parts: LocalApiParts): Hono {
+  const app = new Hono();
+  let listeners = 0;
+
+  app.onError((thrown, context) => {
+    const error = asPorchlightError(thrown);
+    if (error.code === 'internal') parts.log.error({ err: thrown }, 'the local API failed');
+    const body = { code: error.code, message: error.message, hint: error.hint };
+    return context.json(body, error.kind === 'denied' ? 403 : 503);
+  });
+  app.notFound((context) => context.json({ code: 'not_found', message: 'There is nothing at this address.' }, 404));
+  app.use(bodyLimit({ maxSize: MAX_BODY, onError: (context) => context.json(errorBody('payload_too_large'), 413) }));
+
+  app.get('/health', (context) => {
+    const { healthy } = parts.status();
+    return context.json({ healthy }, healthy ? 200 : 503);
+  });
+  app.get('/api/status', (context) => context.json(parts.status()));
+  app.get('/api/lights', (context) => context.json(parts.lights()));
+
+  const answer = (kind: 'lights' | 'scene', target: string, bytes: ArrayBuffer): Promise<Outcome> => {
+    const receivedAt = parts.clock.monotonic();
+    const { change, id, expires_in, sent_at, problem } = readCommandBody(new Uint8Array(bytes), kind);
+    return parts.handle({
+      kind,
+      target,
+      change,
+      credential: { kind: 'local' },
+      receivedAt,
+      retained: false,
+      ...(id !== undefined && { id }),
+      ...(expires_in !== undefined && { expiresAt: receivedAt + expires_in * 1000 }),
+      ...(sent_at !== undefined && { sentAt: sent_at }),
+      ...(problem !== undefined && { problem }),
+    });
+  };
+  app.post('/api/lights/:target/set', async (context) => {
+    const outcome = await answer('lights', context.req.param('target'), await context.req.arrayBuffer());
+    return context.json(outcome, statusOf(outcome));
+  });
+  app.post('/api/scenes/:target/set', async (context) => {
+    const outcome = await answer('scene', context.req.param('target'), await context.req.arrayBuffer());
+    return context.json(outcome, statusOf(outcome));
+  });
+
+  app.post('/api/authorization/code', async (context) => context.json(await parts.requestCode()));
+  app.post('/api/authorization/revoke', async (context) => context.json(await parts.revoke()));
+
+  app.get('/api/events', (context) => {
+    if (listeners >= MAX_LISTENERS) return context.json(errorBody('internal'), 503);
+    listeners += 1;
+    return streamSSE(context, async (stream) => {
+      const stop = parts.watch((event, data) => {
+        stream.writeSSE({ event, data: JSON.stringify(data) }).catch((thrown: unknown) => {
+          parts.log.debug({ err: thrown }, 'a listener of the local API is gone');
+          stream.abort();
+        });
+      });
+      await new Promise<void>((resolve) => stream.onAbort(resolve));
+      stop();
+      listeners -= 1;
+    });
+  });
+  return app;
+}
+
+function errorBody<C extends keyof typeof ERRORS>(
+  code: C,
+  error = new PorchlightError(code),
+): { readonly code: C; readonly message: string; readonly hint: string } {
+  return { code, message: error.message, hint: error.hint };
+}
