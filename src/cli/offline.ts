@@ -6,8 +6,9 @@ import type { Io } from '../io.ts';
 import { refuseLacking } from '../lights/capabilities.ts';
 import { type LightChange, parseChange } from '../lights/change.ts';
 import type { Advertisement, GattLayout, LightFamily, Model } from '../lights/family.ts';
-import { likely, own, quoted } from '../lights/members.ts';
+import { own, quoted } from '../lights/members.ts';
 import type { Identity } from '../lights/port.ts';
+import { likely } from '../lights/spelling.ts';
 import { type LightState, parseState, UNKNOWN_STATE } from '../lights/state.ts';
 import { changeFor, wishOf } from '../lights/wish.ts';
 

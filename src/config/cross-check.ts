@@ -1,9 +1,9 @@
 import { asPorchlightError } from '../errors.ts';
 import { pinned } from '../families/index.ts';
+import { likely } from '../lights/spelling.ts';
 import type { Path } from './document.ts';
 import { asksForNotYet, NOT_YET } from './not-yet.ts';
 import { type Problem, valueAt } from './problem.ts';
-import { likely } from './spelling.ts';
 import { BROKER_SCHEMES, isLoopback } from './values.ts';
 
 /**

@@ -1,6 +1,6 @@
 import type * as z from 'zod';
+import { likely } from '../lights/spelling.ts';
 import { keyName, type Path } from './document.ts';
-import { likely } from './spelling.ts';
 
 /** What is wrong at a place of the configuration. `key`: the place is the key itself (an unknown one); `value`: what it holds. */
 export interface Problem {

@@ -1,7 +1,8 @@
 import { PorchlightError } from '../errors.ts';
 import type { Advertisement, LightFamily, Model } from '../lights/family.ts';
-import { likely, quoted } from '../lights/members.ts';
+import { quoted } from '../lights/members.ts';
 import type { Identity } from '../lights/port.ts';
+import { likely } from '../lights/spelling.ts';
 import { elkBledom } from './elk-bledom.ts';
 import { claimOf, trimmedName } from './names.ts';
 import { triones } from './triones.ts';

@@ -3,10 +3,11 @@ import type { LightChange } from './change.ts';
 import type { Command } from './command.ts';
 import { groupState, overall } from './group.ts';
 import type { Light } from './light.ts';
-import { likely, quoted } from './members.ts';
+import { quoted } from './members.ts';
 import type { Asked } from './orders.ts';
 import { type Outcome, outcomeOf } from './outcome.ts';
 import type { Clock } from './port.ts';
+import { likely } from './spelling.ts';
 import type { LightState } from './state.ts';
 
 /** Several lamps under one name. */

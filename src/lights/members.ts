@@ -1,4 +1,5 @@
 import { PorchlightError } from '../errors.ts';
+import { likely } from './spelling.ts';
 
 /** What JSON calls an object, before its members are judged. */
 export type Members = Readonly<Record<string, unknown>>;
@@ -73,31 +74,6 @@ export function wordOf<W extends string>(members: Members, name: string, words: 
 /** A member of the object itself, never of its prototype. */
 export function own(members: Members, name: string): unknown {
   return Object.hasOwn(members, name) ? members[name] : undefined;
-}
-
-/** The candidate that differs from `word` by at most two typing mistakes, if there is one. */
-export function likely(word: string, candidates: readonly string[]): string | undefined {
-  if (word.length > 40) return undefined;
-  const typed = word.toLowerCase();
-  const ranked = candidates
-    .map((candidate) => ({ candidate, mistakes: mistakesBetween(typed, candidate.toLowerCase()) }))
-    .filter(({ candidate, mistakes }) => mistakes <= Math.min(2, Math.floor(candidate.length / 3)))
-    .sort((a, b) => a.mistakes - b.mistakes);
-  return ranked[0]?.candidate;
-}
-
-/** Levenshtein's distance, one row at a time. */
-function mistakesBetween(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const same = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(same, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }
 
 /** `{ [name]: value }` where there is a value: absent members stay absent (`exactOptionalPropertyTypes`). */

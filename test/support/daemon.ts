@@ -93,12 +93,7 @@ export class Daemon {
 
   /** The user code as a person reads it from the daemon's standard output. */
   async code(ms = 15_000): Promise<string> {
-    const deadline = performance.now() + ms;
-    while (performance.now() < deadline) {
-      const status = await this.status().catch(() => undefined);
-      if (status?.authorization?.state === 'pending') break;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
+    await this.until(({ authorization }) => authorization.state === 'pending', 'a code', ms);
     return this.ask('POST', '/api/authorization/code').then((code) => code.user_code);
   }
 

@@ -57,7 +57,7 @@ export class Sender {
         properties: {
           responseTopic: 'porchlight/response/test',
           correlationData: Buffer.from(correlation),
-          userProperties: user,
+          ...(Object.keys(user).length > 0 && { userProperties: user }),
         },
       },
     );

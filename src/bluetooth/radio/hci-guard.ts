@@ -5,6 +5,7 @@ import type { HciTransport, TransportEvents } from './hci-transport.ts';
 import { type AttError, judge, Reassembly } from './l2cap.ts';
 
 const DISCONNECT = 0x0406;
+const RESET = 0x0c03;
 const CREATE_CONNECTION = 0x200d;
 const EXTENDED_CREATE_CONNECTION = 0x2043;
 const CREATE_CONNECTION_CANCEL = 0x200e;
@@ -27,6 +28,8 @@ export interface GuardEvents {
   onFlow(address: string, inFlight: number): void;
   /** The peer sent what noble must not see: its link is to be dropped. */
   onBroken(address: string, reason: string): void;
+  /** Another program, or the kernel, has reset the controller: links and scan are gone without an event. */
+  onForeignReset(): void;
   /** noble threw where nothing can be saved. */
   onFatal(reason: string): void;
 }
@@ -128,8 +131,9 @@ export class HciGuard extends EventEmitter<TransportEvents> {
         if (packet.length >= 5 && packet.length === 5 + packet.readUInt16LE(3)) this.#receiveAcl(packet);
         return;
       case COMMAND:
-        // A raw socket echoes what all programs send; noble wants to know who switched the scan.
+        // A raw socket hears what all others send, the kernel too; noble wants to know who switched the scan.
         if (packet.length >= 6) this.#pass(packet);
+        else if (packet.length >= 4 && packet.readUInt16LE(1) === RESET) this.#events.onForeignReset();
         return;
       default:
         return;

@@ -21,6 +21,9 @@ export interface AdapterEvents {
 /** How long an adapter may be unusable, or say nothing, before a fresh process looks at it anew. */
 const UNUSABLE_MS = 30_000;
 
+/** An adapter that is up, and that noble still takes for off after this long, it will not notice any more. */
+const BACK_MS = 3000;
+
 /** How often a controller that is not there is looked for. */
 const REOPEN_MS = 1000;
 
@@ -41,6 +44,7 @@ export class NobleAdapter {
   #stateAt = performance.now();
   #wasOn = false;
   #noble: Noble | undefined;
+  #guard: HciGuard | undefined;
   #connects: ConnectTurns | undefined;
   #scan: Scan | undefined;
   #wantsScan = false;
@@ -87,6 +91,7 @@ export class NobleAdapter {
   #run(transport: HciTransport, options: Readonly<Record<string, unknown>>): void {
     const guard = new HciGuard(transport, this.#guardEvents());
     guard.on('error', (thrown) => this.note(`the controller: ${textOf(thrown)}`));
+    this.#guard = guard;
     const noble = nobleOver(guard, options);
     this.#noble = noble;
     this.#scan = new Scan(noble, (reason) => this.#events.fatal(reason));
@@ -182,6 +187,9 @@ export class NobleAdapter {
         this.note(`the lamp ${address} sent ${reason}`);
         this.#byAddress.get(address)?.abandon(`it sent ${reason}`);
       },
+      onForeignReset: () => {
+        if (this.#state === 'poweredOn') this.#events.fatal('the adapter was reset by another program');
+      },
       onFatal: (reason) => this.#events.fatal(reason),
     };
   }
@@ -191,10 +199,12 @@ export class NobleAdapter {
     const now = performance.now();
     this.#tendScan();
     this.#scan?.check(now);
-    // Off is a state to wait in: noble looks whether the adapter is up again. The others it never leaves by itself.
-    const waits = this.#state === 'poweredOn' || this.#state === 'poweredOff';
-    if (!waits && this.#noble !== undefined && now - this.#stateAt > UNUSABLE_MS) {
-      this.#events.fatal(`the adapter stayed ${this.#state}`);
+    if (this.#guard === undefined || this.#state === 'poweredOn') return;
+    const lasts = now - this.#stateAt;
+    if (this.#state !== 'poweredOff') {
+      if (lasts > UNUSABLE_MS) this.#events.fatal(`the adapter stayed ${this.#state}`);
+    } else if (lasts > BACK_MS && this.#guard.isDevUp()) {
+      this.#events.fatal('the adapter came back');
     }
   }
 

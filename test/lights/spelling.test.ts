@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { editDistance, likely } from '../../src/config/spelling.ts';
+import { editDistance, likely } from '../../src/lights/spelling.ts';
 
 describe('edit distance', () => {
   it.each([
