@@ -3,7 +3,6 @@ import { systemClock } from '../clock.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { asPorchlightError } from '../errors.ts';
-import { runGateway } from '../gateway.ts';
 import type { Io, Program } from '../io.ts';
 import { createLog } from '../log.ts';
 import { renderCode } from '../prompt/terminal.ts';
@@ -55,7 +54,7 @@ async function run(io: Io, program: Program, path: string | undefined): Promise<
   }
 }
 
-function gatewayOf(
+async function gatewayOf(
   config: Config,
   io: Io,
   program: Program,
@@ -63,7 +62,9 @@ function gatewayOf(
   notifier: ReturnType<typeof createNotifier>,
   signal: AbortSignal,
 ): Promise<void> {
-  return runGateway(
+  // Loaded here: the other verbs need neither broker nor radio, and answer sooner without them.
+  const { runGateway } = await import('../gateway.ts');
+  await runGateway(
     {
       config,
       version: program.version,

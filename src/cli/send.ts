@@ -2,7 +2,6 @@ import { type Command, Option } from 'commander';
 import * as z from 'zod';
 import { systemClock } from '../clock.ts';
 import { loadConfig } from '../config/load.ts';
-import { sendDirectly } from '../direct.ts';
 import { PorchlightError } from '../errors.ts';
 import type { Io, Program } from '../io.ts';
 import type { Outcome } from '../lights/outcome.ts';
@@ -142,6 +141,7 @@ async function direct(
     ...(options.config !== undefined && { path: options.config }),
   });
   const log = createLog('warn', { write: io.stderr });
+  const { sendDirectly } = await import('../direct.ts');
   return sendDirectly(
     { config, entries: program.entries, clock: systemClock, log, uid: io.uid },
     { kind, target, change: JSON.parse(change) },

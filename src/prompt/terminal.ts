@@ -1,5 +1,8 @@
-import qrcode from 'qrcode-terminal';
+import { createRequire } from 'node:module';
 import { printable } from '../log.ts';
+
+/** Loaded when a code is drawn: a gateway that has its approval never needs it. */
+const qrcode = (): typeof import('qrcode-terminal') => createRequire(import.meta.url)('qrcode-terminal');
 
 /** What a person needs to approve the gateway (RFC 8628 section 3.3). */
 export interface CodeToShow {
@@ -95,7 +98,7 @@ function drawQr(text: string, columns: number, colours: boolean): string[] | und
   if (text.length > LONGEST_QR) return undefined;
   let drawn = '';
   try {
-    qrcode.generate(text, { small: true }, (picture) => {
+    qrcode().generate(text, { small: true }, (picture) => {
       drawn = picture;
     });
   } catch {

@@ -56,24 +56,8 @@ const driver = require.resolve('@stoprocent/bluetooth-hci-socket', {
 require.cache[driver] = { id: driver, filename: driver, loaded: true, exports: { loadDriver: () => H4Socket } };
 const noble = require('@stoprocent/noble/lib/resolve-bindings')('hci', { hciDriver: 'h4' });
 
-await noble.waitForPoweredOnAsync();
+// The broker first, as in the daemon: being subscribed waits for no radio.
 const lamps = [];
-await noble.startScanningAsync([], true);
-const found = new Map();
-await new Promise((resolve) => {
-  noble.on('discover', (peripheral) => {
-    if (addresses.includes(peripheral.address)) found.set(peripheral.address, peripheral);
-    if (found.size === addresses.length) resolve();
-  });
-});
-await noble.stopScanningAsync();
-for (const address of addresses) {
-  const peripheral = found.get(address);
-  await peripheral.connectAsync({ timeout: 600 });
-  const { characteristics } = await peripheral.discoverAllServicesAndCharacteristicsAsync();
-  lamps.push(characteristics.find((each) => each.uuid === 'fff3'));
-}
-
 const client = mqtt.connect(url, { protocolVersion: 5, reconnectPeriod: 0 });
 client.on('connect', () => {
   client.stream.setNoDelay(true);
@@ -91,3 +75,20 @@ client.on('message', (topic, payload) => {
   client.publish(`${base}/${id}/state`, JSON.stringify({ state: 'ON', color: change.color }), { qos: 1 });
 });
 process.on('SIGTERM', () => process.exit(0));
+
+await noble.waitForPoweredOnAsync();
+await noble.startScanningAsync([], true);
+const found = new Map();
+await new Promise((resolve) => {
+  noble.on('discover', (peripheral) => {
+    if (addresses.includes(peripheral.address)) found.set(peripheral.address, peripheral);
+    if (found.size === addresses.length) resolve();
+  });
+});
+await noble.stopScanningAsync();
+for (const address of addresses) {
+  const peripheral = found.get(address);
+  await peripheral.connectAsync({ timeout: 600 });
+  const { characteristics } = await peripheral.discoverAllServicesAndCharacteristicsAsync();
+  lamps.push(characteristics.find((each) => each.uuid === 'fff3'));
+}

@@ -44,7 +44,7 @@ export class NobleAdapter {
   #stateAt = performance.now();
   #wasOn = false;
   #noble: Noble | undefined;
-  #guard: HciGuard | undefined;
+  #isUp = (): boolean => false;
   #connects: ConnectTurns | undefined;
   #scan: Scan | undefined;
   #wantsScan = false;
@@ -63,6 +63,9 @@ export class NobleAdapter {
     } else {
       const deviceId = Number(/^hci(\d{1,3})$/.exec(backend.adapter)?.[1] ?? Number.NaN);
       if (Number.isNaN(deviceId)) throw new PorchlightError('adapter_off', `"${backend.adapter}" is not an adapter.`);
+      // A bound socket may take its adapter for down for ever once it was; one that is not bound sees it come back.
+      const watch = nativeTransport();
+      this.#isUp = () => watch.getDeviceList().some((device) => device.devId === deviceId && device.devUp === true);
       this.#run(nativeTransport(), { userChannel: false, deviceId });
     }
   }
@@ -91,7 +94,6 @@ export class NobleAdapter {
   #run(transport: HciTransport, options: Readonly<Record<string, unknown>>): void {
     const guard = new HciGuard(transport, this.#guardEvents());
     guard.on('error', (thrown) => this.note(`the controller: ${textOf(thrown)}`));
-    this.#guard = guard;
     const noble = nobleOver(guard, options);
     this.#noble = noble;
     this.#scan = new Scan(noble, (reason) => this.#events.fatal(reason));
@@ -199,11 +201,11 @@ export class NobleAdapter {
     const now = performance.now();
     this.#tendScan();
     this.#scan?.check(now);
-    if (this.#guard === undefined || this.#state === 'poweredOn') return;
+    if (this.#noble === undefined || this.#state === 'poweredOn') return;
     const lasts = now - this.#stateAt;
     if (this.#state !== 'poweredOff') {
       if (lasts > UNUSABLE_MS) this.#events.fatal(`the adapter stayed ${this.#state}`);
-    } else if (lasts > BACK_MS && this.#guard.isDevUp()) {
+    } else if (lasts > BACK_MS && this.#isUp()) {
       this.#events.fatal('the adapter came back');
     }
   }

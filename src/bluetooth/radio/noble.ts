@@ -78,10 +78,14 @@ export function nobleOver(guard: HciGuard, options: Readonly<Record<string, unkn
   }
 }
 
-/** A kernel adapter (`hci0`) through noble's native driver. Rejects with `adapter_off` where the driver is missing. */
-export function nativeTransport(): HciTransport {
+interface NativeTransport extends HciTransport {
+  getDeviceList(): readonly { readonly devId: number | null; readonly devUp: boolean | null }[];
+}
+
+/** A kernel adapter (`hci0`) through noble's native driver, not yet bound to one. Throws with `adapter_off` where the driver is missing. */
+export function nativeTransport(): NativeTransport {
   try {
-    const sockets: { loadDriver(name: string): new () => HciTransport } = require(SOCKETS);
+    const sockets: { loadDriver(name: string): new () => NativeTransport } = require(SOCKETS);
     return new (sockets.loadDriver('native'))();
   } catch (cause) {
     throw new PorchlightError('adapter_off', 'The driver for Bluetooth adapters is not installed or does not load.', {
