@@ -87,6 +87,7 @@ export async function openSession(
   const guard = createPacketGuard(MAX_BYTES, () => fail(tooLarge(broker)));
   client.stream.on('data', guard);
   client.on('message', onMessage);
+  gatherPackets(client);
   const connack = new Promise<IConnackPacket>((resolve) => {
     // Heard before mqtt.js acts on the packet, so that the reason is known before the error that it makes of it.
     client.on('packetreceive', (packet) => {
@@ -113,6 +114,24 @@ export async function openSession(
   signal.removeEventListener('abort', abort);
   if ('kind' in first) return first;
   return sessionOf(client, dialling.version, first, ended, fail, broker);
+}
+
+/**
+ * Packets of one turn of the event loop leave in one system call: a command is an acknowledgement, an outcome and a state, and
+ * three calls cost a Pi more than all of the judging.
+ */
+function gatherPackets(client: MqttClient): void {
+  const { stream } = client;
+  let gathering = false;
+  client.on('packetsend', () => {
+    if (gathering) return;
+    gathering = true;
+    stream.cork();
+    setImmediate(() => {
+      gathering = false;
+      stream.uncork();
+    });
+  });
 }
 
 const MUTE_HINT = 'Is it an MQTT broker, and does mqtt.url say mqtts where it wants TLS? See also its log.';
