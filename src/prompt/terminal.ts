@@ -72,8 +72,9 @@ export function renderCode(shown: CodeToShow, { qr, columns = 80, colours, now =
 
 function timeLeft(ms: number): string {
   if (!(ms > 0)) return 'This code has expired.';
-  const minutes = Math.floor(ms / 60_000);
-  if (minutes < 1) return 'The code is good for less than a minute.';
+  // Rounded, so that a code of ten minutes is not called one of nine a moment after it came.
+  const minutes = Math.round(ms / 60_000);
+  if (ms < 60_000) return 'The code is good for less than a minute.';
   if (minutes < 120) return `The code is good for ${minutes} ${minutes === 1 ? 'minute' : 'minutes'}.`;
   return `The code is good for ${Math.floor(minutes / 60)} hours.`;
 }
