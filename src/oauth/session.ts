@@ -41,6 +41,8 @@ export class Session {
   /** No code without a person: nothing is loaded yet, or something was decided (denied, refused, logged out). */
   #quiet = true;
   #code: ShownCode | undefined;
+  /** When the last shown code expires: told also while its approval is being verified and stored. */
+  #lastExpiry: number | undefined;
   #problem: PorchlightError | undefined;
   #status: AuthorizationStatus;
 
@@ -163,6 +165,7 @@ export class Session {
   #showCode(code: ShownCode | undefined): void {
     const before = this.#code;
     this.#code = code;
+    if (code !== undefined) this.#lastExpiry = code.expires_at;
     const { show, hide, log } = this.#parts;
     try {
       if (code !== undefined) show(code);
@@ -223,7 +226,9 @@ export class Session {
       ...(grant?.record.expires_at === undefined
         ? {}
         : { expires_at: new Date(grant.record.expires_at).toISOString() }),
-      ...(this.#code === undefined ? {} : { code_expires_at: new Date(this.#code.expires_at).toISOString() }),
+      ...(this.#approvals.pending && this.#lastExpiry !== undefined
+        ? { code_expires_at: new Date(this.#lastExpiry).toISOString() }
+        : {}),
       ...(this.#problem === undefined ? {} : { problem: asProblem(this.#problem) }),
     };
   }
