@@ -1,4 +1,4 @@
-import type { Advertisement } from '../lights/family.ts';
+import type { Advertisement, Frame } from '../lights/family.ts';
 
 /** The port to the air: what the gateway needs of a Bluetooth central, whoever drives it. Addresses are lower case with colons. */
 export interface Central {
@@ -42,8 +42,12 @@ export interface Link {
   readonly characteristics: readonly LinkCharacteristic[];
   /** Aborted, with a PorchlightError as its reason, once the link is gone for whatever cause. */
   readonly gone: AbortSignal;
-  /** Rejects with `refused_by_light`, `link_lost`, `timed_out`, `unsupported` (no such characteristic, or too long for the MTU). */
-  write(characteristic: string, bytes: Uint8Array, kind: 'request' | 'command'): Promise<void>;
+  /**
+   * Writes one value after the other; what follows one that failed is not written. Several at once cost one journey to the
+   * radio. Rejects with `refused_by_light`, `link_lost`, `timed_out`, `unsupported` (no such characteristic, or too long for
+   * the MTU; then nothing was written).
+   */
+  write(...frames: readonly Frame[]): Promise<void>;
   read(characteristic: string): Promise<Uint8Array>;
   subscribe(characteristic: string, onValue: (bytes: Uint8Array) => void): Promise<void>;
   disconnect(): Promise<void>;

@@ -118,20 +118,19 @@ export class Lamp implements LampPort {
     this.#seenAt = this.#parts.clock.monotonic();
     this.#setOnline(true);
     const { family, model } = identity;
-    const write = (frame: Frame): Promise<void> => link.write(frame.characteristic, frame.bytes, frame.kind);
     const ears = { open: await this.#listen(link, identity, layout) };
     for (const [index, frame] of (model.wake?.frames ?? []).entries()) {
       if (index > 0) await sleep(model.wake?.gap_ms ?? 0, link.gone);
-      await write(frame);
+      await link.write(frame);
     }
     const query = family.query?.(model, layout);
-    if (query !== undefined && ears.open) await write(query);
+    if (query !== undefined && ears.open) await link.write(query);
     if (!ears.open && layout.notify !== undefined) void this.#listenLater(link, identity, layout, ears, query);
     return {
       family,
       model,
       layout,
-      write,
+      write: (...frames) => link.write(...frames),
       get hears() {
         return ears.open;
       },
@@ -184,7 +183,7 @@ export class Lamp implements LampPort {
     if (link.gone.aborted) return;
     try {
       ears.open = await this.#listen(link, identity, layout);
-      if (ears.open && query !== undefined) await link.write(query.characteristic, query.bytes, query.kind);
+      if (ears.open && query !== undefined) await link.write(query);
     } catch (thrown) {
       this.#parts.log.debug({ address: this.address, err: thrown }, 'the lamp could not be heard later either');
     }

@@ -7,3 +7,5 @@ export const LONGEST_NAME = 248;
 /** Service UUIDs and service data that are kept of one advertisement. */
 export const MOST_UUIDS = 32;
 export const MOST_SERVICE_DATA = 16;
+/** Values of one write request between gateway and radio; a change of a lamp is two or three. */
+export const MOST_VALUES = 16;

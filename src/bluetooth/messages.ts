@@ -25,9 +25,8 @@ export type RadioRequest =
       readonly op: 'write';
       readonly id: number;
       readonly link: number;
-      readonly at: number;
-      readonly hex: string;
-      readonly kind: 'request' | 'command';
+      /** At most `MOST_VALUES`, written in order. */
+      readonly values: readonly { readonly at: number; readonly hex: string; readonly kind: 'request' | 'command' }[];
     }
   | { readonly op: 'read' | 'subscribe'; readonly id: number; readonly link: number; readonly at: number }
   | { readonly op: 'disconnect'; readonly id: number; readonly link: number }

@@ -1,6 +1,7 @@
 import { PorchlightError } from '../errors.ts';
+import type { Frame } from '../lights/family.ts';
 import type { Link, LinkCharacteristic } from './central.ts';
-import { LONGEST_VALUE } from './limits.ts';
+import { LONGEST_VALUE, MOST_VALUES } from './limits.ts';
 import type { Answer, Question } from './radio-life.ts';
 
 /** A little above the radio's own deadline, which is the one that should be met. */
@@ -30,11 +31,16 @@ export class RadioLink implements Link {
     return this.#gone.signal;
   }
 
-  async write(characteristic: string, bytes: Uint8Array, kind: 'request' | 'command'): Promise<void> {
-    const at = this.#at(characteristic, ['write', 'writeWithoutResponse']);
-    if (bytes.length > LONGEST_VALUE) throw new PorchlightError('unsupported', 'No lamp takes a value of that length.');
-    const hex = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
-    await this.#ask({ op: 'write', link: this.#number, at, hex, kind }, 'done');
+  async write(...frames: readonly Frame[]): Promise<void> {
+    const values = frames.map(({ characteristic, bytes, kind }) => {
+      const at = this.#at(characteristic, ['write', 'writeWithoutResponse']);
+      if (bytes.length > LONGEST_VALUE)
+        throw new PorchlightError('unsupported', 'No lamp takes a value of that length.');
+      return { at, hex: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex'), kind };
+    });
+    for (let done = 0; done < values.length; done += MOST_VALUES) {
+      await this.#ask({ op: 'write', link: this.#number, values: values.slice(done, done + MOST_VALUES) }, 'done');
+    }
   }
 
   async read(characteristic: string): Promise<Uint8Array> {

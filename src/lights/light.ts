@@ -197,7 +197,7 @@ export class Light {
     if (frames === undefined) return;
 
     this.#inFlight = batch;
-    for (const frame of frames) await lamp.write(frame);
+    await lamp.write(...frames);
     this.#inFlight = undefined;
     for (const order of batch.orders) this.#desired.drop(order);
     this.#quietFrom = this.#clock.monotonic() + this.#timing.answerMs * this.#timing.asks;

@@ -9,8 +9,8 @@ export interface Identity {
 /** A lamp with a link to it: everything needed to make frames for it and to send them. */
 export interface LampAtHand extends Identity {
   readonly layout: GattLayout;
-  /** Rejects with the codes of the air (`link_lost`, `refused_by_light`, `timed_out`, ...). */
-  write(frame: Frame): Promise<void>;
+  /** Writes them in order. Rejects with the codes of the air (`link_lost`, `refused_by_light`, `timed_out`, ...). */
+  write(...frames: readonly Frame[]): Promise<void>;
   /** True when the lamp's answers are being heard (its notify characteristic exists and was subscribed). */
   readonly hears: boolean;
 }

@@ -3,7 +3,7 @@ import type { Central, Heard, Link, LinkCharacteristic } from '../../src/bluetoo
 import { Lamp } from '../../src/bluetooth/lamp.ts';
 import { Links } from '../../src/bluetooth/links.ts';
 import { type ErrorCode, PorchlightError } from '../../src/errors.ts';
-import type { Advertisement, LightFamily, Model } from '../../src/lights/family.ts';
+import type { Advertisement, Frame, LightFamily, Model } from '../../src/lights/family.ts';
 import type { Identity, LampAtHand } from '../../src/lights/port.ts';
 import type { LightState } from '../../src/lights/state.ts';
 import { keptLog } from '../support/log.ts';
@@ -68,9 +68,11 @@ class FakeLink implements Link {
   lose(): void {
     this.#gone.abort(new PorchlightError('link_lost'));
   }
-  async write(characteristic: string, bytes: Uint8Array): Promise<void> {
-    if (this.gone.aborted) throw this.gone.reason;
-    this.written.push(`${characteristic} ${Buffer.from(bytes).toString('hex')} @${Math.round(performance.now())}`);
+  async write(...frames: readonly Frame[]): Promise<void> {
+    for (const { characteristic, bytes } of frames) {
+      if (this.gone.aborted) throw this.gone.reason;
+      this.written.push(`${characteristic} ${Buffer.from(bytes).toString('hex')} @${Math.round(performance.now())}`);
+    }
   }
   async read(): Promise<Uint8Array> {
     return this.read_;

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { AdapterState, Central, Link } from '../../src/bluetooth/central.ts';
 import { Links } from '../../src/bluetooth/links.ts';
 import { type ErrorCode, PorchlightError } from '../../src/errors.ts';
+import { frame } from '../support/frame.ts';
 import { keptLog } from '../support/log.ts';
 
 /**
@@ -100,7 +101,7 @@ function setUp(maxConnections = 2, idleMs = 1000) {
   const use = (
     to: string,
     ms = 30_000,
-    turn: (link: Link) => Promise<unknown> = (link) => link.write('fff3', Uint8Array.of(1), 'request'),
+    turn: (link: Link) => Promise<unknown> = (link) => link.write(frame('fff3', Uint8Array.of(1), 'request')),
   ) => links.use(to, performance.now() + ms, turn);
   return { central, links, use };
 }
@@ -132,7 +133,7 @@ describe('a link', () => {
     const order: string[] = [];
     const turn = (name: string) => async (link: Link) => {
       order.push(`${name} begins`);
-      await link.write('fff3', Uint8Array.of(1), 'request');
+      await link.write(frame('fff3', Uint8Array.of(1), 'request'));
       order.push(`${name} ends`);
     };
     const all = Promise.all([use(A, 1000, turn('one')), use(A, 1000, turn('two'))]);
@@ -163,7 +164,7 @@ describe('a link', () => {
       use(A, 5000, async (link) => {
         turns += 1;
         if (turns === 1) central.open.get(A)?.lose();
-        await link.write('fff3', Uint8Array.of(1), 'request');
+        await link.write(frame('fff3', Uint8Array.of(1), 'request'));
       }),
     );
     await vi.advanceTimersByTimeAsync(1000);

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { AdapterState, Heard } from '../../src/bluetooth/central.ts';
 import { RadioClient, type RadioTimings } from '../../src/bluetooth/radio-client.ts';
+import { frame } from '../support/frame.ts';
 import { keptLog, realClock } from '../support/log.ts';
 
 const ENTRY = new URL('../support/fake-radio.mjs', import.meta.url);
@@ -64,23 +65,25 @@ describe('a radio that is well', () => {
     const link = await client.connect(ADDRESS, { timeoutMs: 1000 });
     const values: string[] = [];
     await link.subscribe('fff4', (bytes) => values.push(Buffer.from(bytes).toString('hex')));
-    await link.write('fff3', Uint8Array.of(0x7e, 0xef), 'request');
-    await link.write('fff3', new Uint8Array([9, 1, 2, 9]).subarray(1, 3), 'command');
+    await link.write(frame('fff3', Uint8Array.of(0x7e, 0xef), 'request'));
+    await link.write(frame('fff3', new Uint8Array([9, 1, 2, 9]).subarray(1, 3), 'command'));
     expect(values).toEqual(['7eef01', '010202']);
     expect([...(await link.read('fff3'))]).toEqual([1, 2]);
     await link.disconnect();
     expect(link.gone.aborted).toBe(true);
-    await expect(link.write('fff3', Uint8Array.of(1), 'request')).rejects.toMatchObject({ code: 'link_lost' });
+    await expect(link.write(frame('fff3', Uint8Array.of(1), 'request'))).rejects.toMatchObject({ code: 'link_lost' });
   });
 
   it('refuses what the lamp does not have before anything is sent', async () => {
     const { client } = radio('well');
     await until(() => client.adapter === 'poweredOn');
     const link = await client.connect(ADDRESS, { timeoutMs: 1000 });
-    await expect(link.write('ffd9', Uint8Array.of(1), 'request')).rejects.toMatchObject({ code: 'unsupported' });
-    await expect(link.write('fff4', Uint8Array.of(1), 'request')).rejects.toMatchObject({ code: 'unsupported' });
+    await expect(link.write(frame('ffd9', Uint8Array.of(1), 'request'))).rejects.toMatchObject({ code: 'unsupported' });
+    await expect(link.write(frame('fff4', Uint8Array.of(1), 'request'))).rejects.toMatchObject({ code: 'unsupported' });
     await expect(link.subscribe('fff3', () => undefined)).rejects.toMatchObject({ code: 'unsupported' });
-    await expect(link.write('fff3', new Uint8Array(513), 'request')).rejects.toMatchObject({ code: 'unsupported' });
+    await expect(link.write(frame('fff3', new Uint8Array(513), 'request'))).rejects.toMatchObject({
+      code: 'unsupported',
+    });
   });
 
   it("passes on the radio's codes", async () => {
@@ -146,7 +149,7 @@ describe('a radio that fails', () => {
     await until(() => client.adapter === 'poweredOn');
     const link = await client.connect(ADDRESS, { timeoutMs: 1000 });
     const hanging = client.connect('51:00:00:00:00:01', { timeoutMs: 60_000 });
-    const results = await Promise.allSettled([link.write('fff3', Uint8Array.of(1), 'request'), hanging]);
+    const results = await Promise.allSettled([link.write(frame('fff3', Uint8Array.of(1), 'request')), hanging]);
     const codes = results.map((one) => (one.status === 'rejected' ? one.reason.code : 'no failure'));
     expect(codes).toEqual(['radio_restarting', 'radio_restarting']);
     expect(link.gone.aborted).toBe(true);
@@ -164,6 +167,14 @@ describe('a radio that fails', () => {
     }
   });
 
+  it('is not blamed for a pause of the gateway itself', async () => {
+    const { client } = radio('well', { ...FAST, silenceMs: 300 });
+    await until(() => client.adapter === 'poweredOn');
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 900);
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    expect(client.status()).toMatchObject({ restarts: 0, adapter: 'poweredOn' });
+  });
+
   it('scans again after a restart, for the same addresses', async () => {
     const { client, lines, heard } = radio('well');
     client.watch([ADDRESS]);
@@ -178,7 +189,7 @@ describe('a radio that fails', () => {
     const { client } = radio('loses-on-write');
     await until(() => client.adapter === 'poweredOn');
     const link = await client.connect(ADDRESS, { timeoutMs: 1000 });
-    link.write('fff3', Uint8Array.of(1), 'request').catch(() => undefined);
+    link.write(frame('fff3', Uint8Array.of(1), 'request')).catch(() => undefined);
     await until(() => link.gone.aborted);
     expect(client.status().restarts).toBe(0);
   });
@@ -234,7 +245,9 @@ describe('a radio that is hostile', () => {
     const other = radio('answers-another-question');
     await until(() => other.client.adapter === 'poweredOn');
     const link = await other.client.connect(ADDRESS, { timeoutMs: 1000 });
-    await expect(link.write('fff3', Uint8Array.of(1), 'request')).rejects.toMatchObject({ code: 'radio_restarting' });
+    await expect(link.write(frame('fff3', Uint8Array.of(1), 'request'))).rejects.toMatchObject({
+      code: 'radio_restarting',
+    });
 
     const twice = radio('twice');
     await until(() => twice.client.adapter === 'poweredOn');

@@ -384,7 +384,7 @@ describe('requests of the gateway', () => {
       { op: 'listen', id: 1, on: false, only: ['be:ff:20:00:11:22'] },
       { op: 'connect', id: 1, address: 'be:ff:20:00:11:22', timeoutMs: 5 },
       { op: 'cancel', id: 2, connect: 1 },
-      { op: 'write', id: 1, link: 1, at: 0, hex: '00', kind: 'command' },
+      { op: 'write', id: 1, link: 1, values: [{ at: 0, hex: '00', kind: 'command' }] },
       { op: 'read', id: 1, link: 1, at: 0 },
       { op: 'subscribe', id: 1, link: 1, at: 0 },
       { op: 'disconnect', id: 1, link: 1 },
@@ -398,7 +398,13 @@ describe('requests of the gateway', () => {
       {},
       { op: 'start' },
       { op: 'start', backend: { kind: 'usb' } },
-      { op: 'write', id: 1, link: 1, at: 0, hex: '00' },
+      { op: 'write', id: 1, link: 1, values: [{ at: 0, hex: '00' }] },
+      {
+        op: 'write',
+        id: 1,
+        link: 1,
+        values: Array.from({ length: 17 }, () => ({ at: 0, hex: '00', kind: 'command' })),
+      },
       { op: 'ping' },
       { op: 'fly', id: 1 },
     ];

@@ -5,6 +5,7 @@ import type { AdapterState, Heard, Link } from '../../src/bluetooth/central.ts';
 import { RadioClient } from '../../src/bluetooth/radio-client.ts';
 import { type AirUnderTest, startAir } from '../support/air.ts';
 import { DIST } from '../support/dist.ts';
+import { frame } from '../support/frame.ts';
 import { keptLog, realClock } from '../support/log.ts';
 
 const ELK = 'be:ff:20:00:11:22';
@@ -78,14 +79,14 @@ describe('the radio, with real noble', () => {
     const said: string[] = [];
     await link.subscribe('ffd4', (bytes) => said.push(Buffer.from(bytes).toString('hex')));
     // The frame asks the lamp for its state; this lamp takes writes without acknowledgement only.
-    await link.write('ffd9', Uint8Array.of(0xef, 0x01, 0x77), 'request');
+    await link.write(frame('ffd9', Uint8Array.of(0xef, 0x01, 0x77), 'request'));
     await until(() => said.length > 0);
     expect(said[0]).toMatch(/^66.*99$/);
     await link.disconnect();
     expect(link.gone.aborted).toBe(true);
     const other = await connect(ELK);
-    await other.write('fff3', ON, 'request');
-    await other.write('fff3', ON, 'command');
+    await other.write(frame('fff3', ON, 'request'));
+    await other.write(frame('fff3', ON, 'command'));
     await air.waitFor((event) => event.event === 'written' && event.lamp === ELK && event.kind === 'command');
     expect((await air.written()).map((one) => [one.lamp, one.kind])).toEqual([
       [TRIONES, 'command'],
@@ -123,7 +124,7 @@ describe('the radio, with real noble', () => {
     const links = await Promise.all(lamps.map((lamp) => connect(lamp.address, 10_000)));
     await Promise.all(
       links.flatMap((link) =>
-        [1, 2, 3].map((n) => link.write('fff3', Uint8Array.of(0x7e, n), n % 2 ? 'request' : 'command')),
+        [1, 2, 3].map((n) => link.write(frame('fff3', Uint8Array.of(0x7e, n), n % 2 ? 'request' : 'command'))),
       ),
     );
     await until(() => true);
@@ -163,8 +164,10 @@ describe('the radio, with real noble', () => {
   it('refuses what is longer than the link takes, and writes what fits exactly', async () => {
     const { connect } = await setUp();
     const link = await connect(ELK);
-    await expect(link.write('fff3', new Uint8Array(21), 'command')).rejects.toMatchObject({ code: 'unsupported' });
-    await link.write('fff3', new Uint8Array(20), 'command');
+    await expect(link.write(frame('fff3', new Uint8Array(21), 'command'))).rejects.toMatchObject({
+      code: 'unsupported',
+    });
+    await link.write(frame('fff3', new Uint8Array(20), 'command'));
   });
 
   it('narrows what it tells to the addresses that matter', async () => {
@@ -187,10 +190,10 @@ describe('a lamp that misbehaves', () => {
       const link = await connect(ELK);
       await air.fault({ kind: 'att-error', code }, { lamp: ELK });
       const began = performance.now();
-      await expect(link.write('fff3', ON, 'request')).rejects.toMatchObject({ code: 'refused_by_light' });
+      await expect(link.write(frame('fff3', ON, 'request'))).rejects.toMatchObject({ code: 'refused_by_light' });
       expect(performance.now() - began).toBeLessThan(2000);
       await air.fault({ kind: 'att-error', code }, { lamp: ELK, on: false });
-      await link.write('fff3', ON, 'request');
+      await link.write(frame('fff3', ON, 'request'));
       expect(link.gone.aborted).toBe(false);
     },
   );
@@ -199,7 +202,7 @@ describe('a lamp that misbehaves', () => {
     const { air, connect } = await setUp();
     await air.fault({ kind: 'refuses-mtu', code }, { lamp: ELK });
     const link = await connect(ELK);
-    await link.write('fff3', ON, 'request');
+    await link.write(frame('fff3', ON, 'request'));
   });
 
   it('never answers: the operation ends, the link is dropped, the other lamp is not held up', async () => {
@@ -207,14 +210,14 @@ describe('a lamp that misbehaves', () => {
     const mute = await connect(ELK);
     const other = await connect(TRIONES);
     await air.fault({ kind: 'mute' }, { lamp: ELK });
-    const writing = mute.write('fff3', ON, 'request');
-    await other.write('ffd9', Uint8Array.of(0xcc, 0x23, 0x33), 'command');
+    const writing = mute.write(frame('fff3', ON, 'request'));
+    await other.write(frame('ffd9', Uint8Array.of(0xcc, 0x23, 0x33), 'command'));
     await expect(writing).rejects.toMatchObject({ code: 'timed_out' });
     await until(() => mute.gone.aborted);
     expect(other.gone.aborted).toBe(false);
     await air.fault({ kind: 'mute' }, { lamp: ELK, on: false });
     const again = await connect(ELK);
-    await again.write('fff3', ON, 'request');
+    await again.write(frame('fff3', ON, 'request'));
     expect(client.status().restarts).toBe(0);
   });
 
@@ -226,7 +229,7 @@ describe('a lamp that misbehaves', () => {
     const alive = connect(TRIONES, 5000);
     await expect(dead).rejects.toMatchObject({ code: 'unreachable' });
     expect(performance.now() - began).toBeLessThan(2500);
-    await (await alive).write('ffd9', Uint8Array.of(0xcc, 0x23, 0x33), 'command');
+    await (await alive).write(frame('ffd9', Uint8Array.of(0xcc, 0x23, 0x33), 'command'));
     await air.fault({ kind: 'out-of-range' }, { lamp: ELK, on: false });
     await expect(connect(ELK)).resolves.toBeDefined();
   });
@@ -237,7 +240,7 @@ describe('a lamp that misbehaves', () => {
     const failed = await connect(ELK, 3000).catch((thrown: { code: string }) => thrown.code);
     expect(['connect_failed', 'link_lost']).toContain(failed);
     await air.fault({ kind: 'connect-fails', late }, { lamp: ELK, on: false });
-    await (await connect(ELK)).write('fff3', ON, 'request');
+    await (await connect(ELK)).write(frame('fff3', ON, 'request'));
   });
 
   it.each(['link-loss', 'hangs-up'] as const)('has %s: the link says so, and a new one can be made', async (kind) => {
@@ -246,7 +249,7 @@ describe('a lamp that misbehaves', () => {
     await air.fault({ kind }, { lamp: ELK });
     await until(() => link.gone.aborted);
     expect(link.gone.reason).toMatchObject({ code: 'link_lost' });
-    await (await connect(ELK)).write('fff3', ON, 'request');
+    await (await connect(ELK)).write(frame('fff3', ON, 'request'));
     expect(client.status().restarts).toBe(0);
   });
 
@@ -254,7 +257,7 @@ describe('a lamp that misbehaves', () => {
     const { air, connect } = await setUp();
     const link = await connect(ELK);
     await air.fault({ kind: 'link-loss-on-write' }, { lamp: ELK });
-    await expect(link.write('fff3', ON, 'request')).rejects.toMatchObject({ code: 'link_lost' });
+    await expect(link.write(frame('fff3', ON, 'request'))).rejects.toMatchObject({ code: 'link_lost' });
   });
 });
 
@@ -265,7 +268,7 @@ describe('a controller that misbehaves', () => {
     await air.fault({ kind: 'closes-h4' });
     await until(() => link.gone.aborted);
     await until(() => client.status().restarts === 1 && client.adapter === 'poweredOn');
-    await (await connect(ELK)).write('fff3', ON, 'request');
+    await (await connect(ELK)).write(frame('fff3', ON, 'request'));
   });
 
   it('is not there yet: the adapter is off until it comes', async () => {
@@ -298,8 +301,8 @@ describe('a controller that misbehaves', () => {
     const { air, client, connect } = await setUp();
     const link = await connect(ELK);
     await air.inject(hex);
-    await link.write('fff3', ON, 'request');
-    await link.write('fff3', ON, 'command');
+    await link.write(frame('fff3', ON, 'request'));
+    await link.write(frame('fff3', ON, 'command'));
     expect(client.status().restarts).toBe(0);
   });
 });
@@ -309,7 +312,15 @@ describe('a controller that is stranger still', () => {
     const { air, client, connect } = await setUp();
     await air.inject('77616974');
     await until(() => client.status().restarts === 1 && client.adapter === 'poweredOn');
-    await (await connect(ELK)).write('fff3', ON, 'request');
+    await (await connect(ELK)).write(frame('fff3', ON, 'request'));
+  });
+
+  it('was reset by another program (which a raw socket overhears): a fresh process takes over', async () => {
+    const { air, client, connect } = await setUp();
+    const link = await connect(ELK);
+    await air.inject('01030c00');
+    await until(() => link.gone.aborted && client.status().restarts === 1 && client.adapter === 'poweredOn');
+    expect(client.status().lastReason).toContain('reset');
   });
 
   it('refuses the scan for a while: it is asked until it scans', async () => {
@@ -326,12 +337,15 @@ describe('a controller that is stranger still', () => {
     const { air, client, connect } = await setUp();
     const link = await connect(ELK);
     await air.fault({ kind: 'hangs' });
-    const [writing, connecting] = await Promise.allSettled([link.write('fff3', ON, 'request'), connect(TRIONES, 500)]);
+    const [writing, connecting] = await Promise.allSettled([
+      link.write(frame('fff3', ON, 'request')),
+      connect(TRIONES, 500),
+    ]);
     expect([writing.status, connecting.status]).toEqual(['rejected', 'rejected']);
     await until(() => client.status().restarts >= 1);
     await air.fault({ kind: 'hangs' }, { on: false });
     await until(() => client.adapter === 'poweredOn', 25_000);
-    await (await connect(ELK)).write('fff3', ON, 'request');
+    await (await connect(ELK)).write(frame('fff3', ON, 'request'));
   }, 60_000);
 });
 
@@ -342,7 +356,7 @@ describe('the radio process', () => {
     const began = performance.now();
     process.kill(client.status().pid ?? 0, 'SIGKILL');
     await until(() => client.status().restarts === 1 && client.adapter === 'poweredOn');
-    await (await connect(ELK)).write('fff3', ON, 'request');
+    await (await connect(ELK)).write(frame('fff3', ON, 'request'));
     expect(performance.now() - began).toBeLessThan(6000);
   });
 

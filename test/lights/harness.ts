@@ -124,10 +124,14 @@ export class MemoryLamp implements LampPort {
     const layout = this.#real.family.gatt[0];
     if (layout === undefined) throw new Error('no layout');
     try {
-      return await turn({ ...this.#real, layout, hears: this.hears, write: (frame) => this.#write(frame) });
+      return await turn({ ...this.#real, layout, hears: this.hears, write: (...frames) => this.#writeAll(frames) });
     } finally {
       this.#turns -= 1;
     }
+  }
+
+  async #writeAll(frames: readonly Frame[]): Promise<void> {
+    for (const frame of frames) await this.#write(frame);
   }
 
   async #write(frame: Frame): Promise<void> {

@@ -52,14 +52,15 @@ const ops = {
     say({ is: 'done', id });
     say({ is: 'failed', id: connect, code: 'unreachable', message: 'cancelled' });
   },
-  write({ id, link, at, hex, kind }) {
+  write({ id, link, values }) {
     if (way === 'crashes-on-write') process.abort();
     if (way === 'hangs-on-write') return undefined;
     if (way === 'loses-on-write') return say({ is: 'gone', link, reason: 'out of reach' });
     if (way === 'answers-another-question') return say({ is: 'read', id, hex: '00' });
-    say({ is: 'notified', link, at: 1, hex: `${hex}${kind === 'request' ? '01' : '02'}` });
-    say({ is: 'done', id, at: undefined });
-    return at;
+    for (const { hex, kind } of values) {
+      say({ is: 'notified', link, at: 1, hex: `${hex}${kind === 'request' ? '01' : '02'}` });
+    }
+    return say({ is: 'done', id, at: undefined });
   },
   read({ id }) {
     say({ is: 'read', id, hex: '0102' });

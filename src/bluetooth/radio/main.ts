@@ -96,9 +96,9 @@ async function subscribe(id: number, link: number, at: number): Promise<RadioMes
 function handle(request: RadioRequest): void {
   switch (request.op) {
     case 'write': {
-      const { id, link, at, hex, kind } = request;
+      const { id, link, values } = request;
       void answer(id, async () => {
-        await adapter.link(link).write(at, Buffer.from(hex, 'hex'), kind);
+        for (const { at, hex, kind } of values) await adapter.link(link).write(at, Buffer.from(hex, 'hex'), kind);
         return { is: 'done', id };
       });
       return;

@@ -1,3 +1,4 @@
+import { MOST_VALUES } from '../limits.ts';
 import type { RadioBackend, RadioRequest } from '../messages.ts';
 
 type Members = Readonly<Record<string, unknown>>;
@@ -5,6 +6,14 @@ type Members = Readonly<Record<string, unknown>>;
 const isMembers = (raw: unknown): raw is Members => typeof raw === 'object' && raw !== null;
 const isNumber = (raw: unknown): raw is number => typeof raw === 'number';
 const isString = (raw: unknown): raw is string => typeof raw === 'string';
+
+type Value = Extract<RadioRequest, { op: 'write' }>['values'][number];
+
+const isValue = (raw: unknown): raw is Value =>
+  isMembers(raw) &&
+  isNumber(raw['at']) &&
+  isString(raw['hex']) &&
+  (raw['kind'] === 'request' || raw['kind'] === 'command');
 
 function backendOf(raw: unknown): RadioBackend | undefined {
   if (!isMembers(raw)) return undefined;
@@ -29,9 +38,9 @@ export function parseRequest(raw: unknown): RadioRequest | undefined {
   if (!isNumber(id)) return undefined;
   switch (op) {
     case 'write': {
-      const { hex, kind } = raw;
-      if (!isNumber(link) || !isNumber(at) || !isString(hex)) return undefined;
-      return kind === 'request' || kind === 'command' ? { op, id, link, at, hex, kind } : undefined;
+      const { values } = raw;
+      if (!isNumber(link) || !Array.isArray(values) || values.length > MOST_VALUES) return undefined;
+      return values.every(isValue) ? { op, id, link, values } : undefined;
     }
     case 'ping':
       return { op, id };
