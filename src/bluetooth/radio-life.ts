@@ -40,6 +40,8 @@ interface Pending {
 
 /** A peer can make noble's lists grow without end; a small heap makes that a quick crash instead of a full memory. */
 const HEAP_MB = 64;
+/** Its garbage is a packet each; without a limit V8 keeps 16 MB for it. */
+const YOUNG_MB = 1;
 /** More messages in a second than all the lamps of a house could cause, and a radio that hears a flood of adverts tells on. */
 const MOST_MESSAGES_PER_SECOND = 3000;
 /** What the radio and noble print is for debugging only, and may come from the air. */
@@ -64,7 +66,7 @@ export class RadioLife {
     this.#parts = parts;
     this.#child = fork(parts.entry, [], {
       env: {},
-      execArgv: [`--max-old-space-size=${HEAP_MB}`],
+      execArgv: [`--max-old-space-size=${HEAP_MB}`, `--max-semi-space-size=${YOUNG_MB}`],
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     this.#child.on('message', (raw) => this.#receive(raw));

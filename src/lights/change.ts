@@ -244,9 +244,11 @@ function jsonOf(payload: unknown): unknown {
   }
 }
 
+const UTF8 = new TextDecoder('utf-8', { fatal: true });
+
 function textFrom(bytes: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return UTF8.decode(bytes);
   } catch {
     // What is wrong is fully said: where in the bytes helps nobody.
     throw bad(`${NOT_JSON}: not UTF-8`, SEND_JSON);

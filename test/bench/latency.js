@@ -161,10 +161,13 @@ async function phase(client, base, token, air, seconds) {
   return latencies.sort((x, y) => x - y);
 }
 
-function run(children, args) {
+/** As the shipped unit starts it. */
+const UNIT = { NODE_OPTIONS: '--max-semi-space-size=2' };
+
+function run(children, args, env = {}) {
   const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'ignore', 'inherit'],
-    env: { PATH: process.env.PATH },
+    env: { PATH: process.env.PATH, ...env },
   });
   children.push(child);
   return { child };
@@ -184,7 +187,7 @@ async function daemon(folder, url, issuer, h4, children) {
   const path = join(folder, 'porchlight.yaml');
   await writeFile(path, JSON.stringify(config));
   return {
-    ...run(children, [dist('main.js'), 'run', '--config', path]),
+    ...run(children, [dist('main.js'), 'run', '--config', path], UNIT),
     socket: join(folder, 'state', 'porchlight.sock'),
   };
 }
