@@ -33,6 +33,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   jose: ['oauth', 'access', 'demo'],
   oauth4webapi: ['oauth'],
   mqtt: ['mqtt', 'demo'],
+  'mqtt-packet': ['mqtt'],
   '@stoprocent/noble': ['bluetooth/radio'],
   '@stoprocent/bluetooth-hci-socket': ['bluetooth/radio'],
   'qrcode-terminal': ['prompt'],

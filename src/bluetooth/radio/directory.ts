@@ -18,6 +18,8 @@ export interface Sighting {
   advert: Advertised;
   response: Advertised;
   partial: boolean;
+  /** The bytes that `advert` and `response` were read from: lamps say the same ten times a second. */
+  readonly heard: { advert?: Buffer; response?: Buffer };
   /** Last report, as told on. */
   told: string;
   toldAt: number;
@@ -69,10 +71,17 @@ export class Directory {
     sighting.rssi = report.rssi;
     if (!report.scanResponse) sighting.connectable = report.connectable;
     const side = report.scanResponse ? 'response' : 'advert';
+    if (this.#isNothingNew(sighting, side, report)) return undefined;
+    sighting.heard[side] = Buffer.from(report.data);
     const parsed = parseAdvertised(report.data);
     sighting[side] = sighting.partial ? join(sighting[side], parsed) : parsed;
     sighting.partial = report.partial;
     return report.partial ? undefined : this.#tell(sighting);
+  }
+
+  #isNothingNew(sighting: Sighting, side: 'advert' | 'response', report: Report): boolean {
+    if (report.partial || sighting.partial || this.#now() - sighting.toldAt >= QUIET_MS) return false;
+    return sighting.heard[side]?.equals(report.data) === true;
   }
 
   #meet(report: Report): Sighting | undefined {
@@ -85,6 +94,7 @@ export class Directory {
       advert: NOTHING,
       response: NOTHING,
       partial: false,
+      heard: {},
       told: '',
       toldAt: Number.NEGATIVE_INFINITY,
       changes: 0,
