@@ -6,6 +6,8 @@ export interface Io {
   /** Standard output is a terminal that shows colours and blocks (and NO_COLOR is not set). */
   readonly colours: boolean;
   readonly isTerminal: boolean;
+  /** Standard error is a terminal, so a person reads the log. */
+  readonly logsToTerminal: boolean;
   readonly pid: number;
   /** Who runs this: the owner that the state directory must have. */
   readonly uid: number;

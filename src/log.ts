@@ -42,3 +42,33 @@ export function printable(text: string, max = 200): string {
   const clean = text.replace(UNPRINTABLE, '\ufffd');
   return clean.length > max ? `${clean.slice(0, max)}…` : clean;
 }
+
+const LEVELS: Readonly<Record<string, string>> = {
+  trace: '·',
+  debug: '·',
+  info: ' ',
+  warn: '!',
+  error: '✗',
+  fatal: '✗',
+};
+
+/** A destination for terminals: each record as one line for people, `12:03:59 ! message (hint) key=value`. */
+export function forPeople(write: (text: string) => void): DestinationStream {
+  return {
+    write(line: string): void {
+      const { level, time, msg, hint, err, ...rest } = JSON.parse(line);
+      const more = Object.entries(rest).map(
+        ([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+      );
+      if (err !== undefined) more.push(`${err.type ?? 'Error'}: ${err.message ?? ''}`);
+      const parts = [
+        String(time).slice(11, 19),
+        LEVELS[level] ?? ' ',
+        msg,
+        hint === undefined ? '' : `(${hint})`,
+        ...more,
+      ];
+      write(`${printable(parts.filter((part) => part !== '' && part !== undefined).join(' '), 1000)}\n`);
+    },
+  };
+}

@@ -4,7 +4,7 @@ import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { asPorchlightError } from '../errors.ts';
 import type { Io, Program } from '../io.ts';
-import { createLog } from '../log.ts';
+import { createLog, forPeople } from '../log.ts';
 import { renderCode } from '../prompt/terminal.ts';
 import { createNotifier } from '../service/notify.ts';
 import { configOption, daemonSocket } from './sockets.ts';
@@ -22,7 +22,7 @@ export function registerRun(root: Command, io: Io, program: Program): void {
 async function run(io: Io, program: Program, path: string | undefined): Promise<void> {
   const read = () => loadConfig({ env: io.env, ...(path !== undefined && { path }) });
   let loaded = await read();
-  const log = createLog(loaded.config.log.level, { write: io.stderr });
+  const log = createLog(loaded.config.log.level, io.logsToTerminal ? forPeople(io.stderr) : { write: io.stderr });
   const notifier = createNotifier({ env: io.env, pid: io.pid, log });
 
   io.signal.addEventListener('abort', () => void notifier.stopping(), { once: true });

@@ -5,7 +5,7 @@ import { loadConfig } from '../config/load.ts';
 import { PorchlightError } from '../errors.ts';
 import type { Io, Program } from '../io.ts';
 import type { Outcome } from '../lights/outcome.ts';
-import { createLog } from '../log.ts';
+import { createLog, forPeople } from '../log.ts';
 import { askDaemon } from '../web/client.ts';
 import { dryRun } from './offline.ts';
 import { configOption, socketsOf } from './sockets.ts';
@@ -140,7 +140,7 @@ async function direct(
     only: 'house',
     ...(options.config !== undefined && { path: options.config }),
   });
-  const log = createLog('warn', { write: io.stderr });
+  const log = createLog('warn', io.logsToTerminal ? forPeople(io.stderr) : { write: io.stderr });
   const { sendDirectly } = await import('../direct.ts');
   return sendDirectly(
     { config, entries: program.entries, clock: systemClock, log, uid: io.uid },

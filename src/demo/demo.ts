@@ -6,7 +6,7 @@ import { loadConfig } from '../config/load.ts';
 import { runGateway } from '../gateway.ts';
 import type { Io, Program } from '../io.ts';
 import type { Clock } from '../lights/port.ts';
-import { createLog } from '../log.ts';
+import { createLog, forPeople } from '../log.ts';
 import type { ShownCode } from '../oauth/device-code.ts';
 import { paint, table } from '../prompt/table.ts';
 import { renderCode } from '../prompt/terminal.ts';
@@ -102,7 +102,7 @@ async function gateway(
   };
   await writeFile(path, JSON.stringify(file), { mode: 0o600 });
   const { config } = await loadConfig({ path, env: {} });
-  const log = createLog('warn', { write: io.stderr });
+  const log = createLog('warn', io.logsToTerminal ? forPeople(io.stderr) : { write: io.stderr });
   await runGateway(
     {
       config,

@@ -24,6 +24,7 @@ async function porchlight(args: readonly string[], env: Record<string, string> =
     env,
     colours: false,
     isTerminal: false,
+    logsToTerminal: false,
     pid: 1,
     uid: 0,
     signal: new AbortController().signal,

@@ -149,6 +149,7 @@ describe('decode', () => {
       env: {},
       colours: false,
       isTerminal: false,
+      logsToTerminal: false,
       pid: 1,
       uid: 0,
       signal: new AbortController().signal,

@@ -1,0 +1,53 @@
+import { describe, expect, it } from 'vitest';
+import { createLog, forPeople, printable } from '../src/log.ts';
+
+function lines(use: (log: ReturnType<typeof createLog>) => void, people = false): string[] {
+  const written: string[] = [];
+  const write = (text: string): void => void written.push(text);
+  use(createLog('debug', people ? forPeople(write) : { write }));
+  return written;
+}
+
+describe('the log', () => {
+  it('writes one JSON object a line, without host name or process id', () => {
+    const [line = ''] = lines((log) => log.warn({ lamp: 'porch' }, 'gone'));
+    expect(line.endsWith('\n')).toBe(true);
+    expect(JSON.parse(line)).toEqual({
+      level: 'warn',
+      time: expect.stringMatching(/^\d{4}-/),
+      lamp: 'porch',
+      msg: 'gone',
+    });
+  });
+
+  it('never writes a secret, however deep it sits, for machines or for people', () => {
+    const secret = 'eyJhbGciOiJFUzI1NiJ9.c2VjcmV0.c2ln';
+    const record = {
+      access_token: secret,
+      options: { client_secret: secret, password: secret },
+      answer: { body: { refresh_token: secret }, headers: { authorization: secret } },
+      device_code: secret,
+    };
+    for (const people of [false, true])
+      expect(lines((log) => log.info(record, 'x'), people).join('')).not.toContain(secret);
+  });
+
+  it('is one short line for people, and safe for their terminal', () => {
+    const [line = ''] = lines((log) => log.warn({ hint: 'Do this.', lamp: 'a\u001b[31mb', n: 3 }, 'It is\nso'), true);
+    expect(line).toMatch(/^\d\d:\d\d:\d\d ! It is\ufffdso \(Do this\.\) lamp=a\ufffd\[31mb n=3\n$/);
+    const [failure = ''] = lines((log) => log.error({ err: new TypeError('no') }, 'failed'), true);
+    expect(failure).toContain('TypeError: no');
+  });
+});
+
+describe('printable', () => {
+  it.each([
+    ['\u001b[2J', '\ufffd[2J'],
+    ['a\r\nb', 'a\ufffd\ufffdb'],
+    ['\u202egnp', '\ufffdgnp'],
+    ['\u0085\u009b', '\ufffd\ufffd'],
+    ['plain ünïcode 💡', 'plain ünïcode 💡'],
+  ])('makes %j into %j', (text, safe) => expect(printable(text)).toBe(safe));
+
+  it('is bounded', () => expect(printable('x'.repeat(1000), 10)).toBe('xxxxxxxxxx…'));
+});
