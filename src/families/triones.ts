@@ -82,11 +82,14 @@ const GATT: readonly GattLayout[] = [
 
 /** A Zerproc has no name of its own: it is told by these three services together. */
 const ZERPROC_SERVICES = ['ffe0', 'ffe5', 'fff0'];
+/** No other protocol is known to use this one, so it tells a Triones that goes by a name of its own. */
+const ONLY_TRIONES = 'ffd5';
 
 function recognise(advert: Advertisement): TrionesModel | undefined {
   const named = modelNamed(MODELS, advert);
   const zerproc = ZERPROC_SERVICES.every((service) => advert.serviceUuids.includes(service));
-  return zerproc && named?.id !== 'Dream' ? ZERPROC : named;
+  if (zerproc && named?.id !== 'Dream') return ZERPROC;
+  return named ?? (advert.serviceUuids.includes(ONLY_TRIONES) ? TRIONES : undefined);
 }
 
 function frame(template: string, characteristic: string, values?: Readonly<Record<string, number>>): Frame {

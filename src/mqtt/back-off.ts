@@ -5,7 +5,7 @@ const LONGEST_MS = 30_000;
 /** Shortest wait after a refusal or a takeover: neither mends itself, and brokers ban those who insist. */
 const SLOW_MS = 30_000;
 /** A connection that lived this long was a good one: the waits start again from the shortest. */
-const GOOD_MS = 5_000;
+const GOOD_MS = 2_000;
 
 /** How long to wait before the next try to connect. `random` gives 0 up to 1, so that many gateways do not come back as one. */
 export class BackOff {

@@ -1,9 +1,9 @@
 import { type Failure, takenOver } from './problem.ts';
 
-/** A connection that outlives this was not fought over: two gateways that wait at most 45 s meet sooner. */
-const FOUGHT_OVER_MS = 60_000;
-/** So many in a row are no accident. One or two may be a broker that was quick to restart. */
-const SUSPICIOUS = 3;
+/** Whoever fights over a client id is back in a few seconds; a connection that outlives this was not fought over. */
+const FOUGHT_OVER_MS = 10_000;
+/** So many in a row are no accident. Fewer may be a broker that somebody restarts again and again. */
+const SUSPICIOUS = 6;
 
 /**
  * Notices that another client uses our client id where the broker does not say so: MQTT 3.1.1 has no words for it, and

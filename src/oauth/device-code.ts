@@ -45,7 +45,7 @@ const Answer = z.object({
   device_code: z.string().min(1).max(8192),
   user_code: z.string().min(1).max(64),
   verification_uri: z.string().min(1).max(2048),
-  verification_uri_complete: z.unknown(),
+  verification_uri_complete: z.unknown().optional(),
   expires_in: Seconds,
   interval: Seconds.optional().catch(undefined),
 });

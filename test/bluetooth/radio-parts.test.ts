@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -8,6 +8,7 @@ import { Directory } from '../../src/bluetooth/radio/directory.ts';
 import { H4Framer } from '../../src/bluetooth/radio/h4-framer.ts';
 import { H4Socket, parseH4Address } from '../../src/bluetooth/radio/h4-socket.ts';
 import { judge, Reassembly } from '../../src/bluetooth/radio/l2cap.ts';
+import { NobleLink } from '../../src/bluetooth/radio/noble-link.ts';
 import { parseRequest } from '../../src/bluetooth/radio/requests.ts';
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex');
@@ -409,5 +410,48 @@ describe('requests of the gateway', () => {
       { op: 'fly', id: 1 },
     ];
     for (const one of bad) expect(parseRequest(one)).toBeUndefined();
+  });
+});
+
+describe('a link that is given back', () => {
+  const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+  function linked() {
+    let cuts = 0;
+    const peripheral = Object.assign(new EventEmitter(), {
+      state: 'connected',
+      discoverServices: () => undefined,
+      disconnect: () => {
+        cuts += 1;
+        peripheral.emit('disconnect', 0x16);
+      },
+    });
+    const link = new NobleLink(1, 'be:ff:20:00:11:22', peripheral, () => undefined);
+    return { link, peripheral, cuts: () => cuts };
+  }
+
+  it('ends when the controller has sent what was written, not before', async () => {
+    const { link, cuts } = linked();
+    link.flow(1);
+    const ended = link.disconnect();
+    await wait(60);
+    expect(cuts()).toBe(0);
+    link.flow(0);
+    await ended;
+    expect(cuts()).toBe(1);
+    expect(link.isGone).toBe(true);
+  });
+
+  it('ends all the same where the lamp takes no packet any more, and when it was lost meanwhile', async () => {
+    const stuck = linked();
+    stuck.link.flow(1);
+    await stuck.link.disconnect();
+    expect(stuck.cuts()).toBe(1);
+    const lost = linked();
+    lost.link.flow(1);
+    const ended = lost.link.disconnect();
+    lost.link.lose('it went away');
+    await ended;
+    expect(lost.cuts()).toBe(0);
   });
 });

@@ -144,6 +144,12 @@ describe('triones: who is one', () => {
     expect(recognised(name)).toBeUndefined();
   });
 
+  test('a Triones with a name of its own is told by the service that only it has', () => {
+    expect(recognised('Kitchen strip', ['ffd5'])).toBe('Triones');
+    expect(recognised('', ['180a', 'ffd5'])).toBe('Triones');
+    expect(recognised('Kitchen strip', ['ffe5'])).toBeUndefined();
+  });
+
   test('a Zerproc is told by three services together, named or not', () => {
     expect(triones.recognise({ serviceUuids: ['ffe0', 'ffe5', 'fff0'] })?.id).toBe('Zerproc');
     expect(recognised('LEDBLE-78630A2B', ['fff0', 'ffe5', 'ffe0', '180a'])).toBe('Zerproc');

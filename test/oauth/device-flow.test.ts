@@ -286,6 +286,23 @@ describe('the device flow: how it ends', () => {
 });
 
 describe('the device authorization response', () => {
+  it('needs only what RFC 8628 section 3.2 requires, as it comes off the wire', () => {
+    const { device_code, user_code, verification_uri, expires_in } = deviceAnswer;
+    const wire: object = JSON.parse(
+      JSON.stringify({ device_code, user_code, verification_uri, expires_in, unknown: { x: 1 } }),
+    );
+    const { shown, interval } = readDeviceCode(wire, issuer, clock);
+    expect(shown).toMatchObject({ user_code, verification_uri });
+    expect(shown).not.toHaveProperty('verification_uri_complete');
+    expect(interval).toBe(5000);
+    for (const name of ['device_code', 'user_code', 'verification_uri', 'expires_in']) {
+      const { [name]: _, ...rest } = JSON.parse(JSON.stringify(wire));
+      expect(() => readDeviceCode(rest, issuer, clock), name).toThrow(
+        expect.objectContaining({ code: 'server_answer' }),
+      );
+    }
+  });
+
   const read = (more: object, at = issuer): ReturnType<typeof readDeviceCode> =>
     readDeviceCode({ ...deviceAnswer, ...more }, at, clock);
 

@@ -8,6 +8,11 @@ import type { NobleCharacteristic, NoblePeripheral, NobleService } from './noble
 const OPERATION_MS = 5000;
 /** A write without acknowledgement ends when no more than this many packets of its link wait in the controller. */
 const MOST_IN_FLIGHT = 2;
+/** How long a link that is given back waits for what the controller still has to send: several connection events of a slow lamp. */
+const DRAIN_MS = 500;
+/** noble hands its queue to the controller a moment after the last packet was sent. */
+const DRAIN_POLL_MS = 5;
+const DISCONNECT_MS = 1000;
 /** Opcodes that the lamp's error answer names (Core specification, Vol 3, Part F, 3.4). */
 const WRITE = [0x12];
 const READ = [0x0a, 0x0c];
@@ -41,6 +46,7 @@ export class NobleLink {
   #gone: PorchlightError | undefined;
   #operation: Operation | undefined;
   #onFlow: (() => void) | undefined;
+  #inFlight = 0;
   #tail: Promise<unknown> = Promise.resolve();
   #characteristics: readonly NobleCharacteristic[] = [];
   readonly #peripheral: NoblePeripheral;
@@ -137,9 +143,11 @@ export class NobleLink {
 
   /** Resolves when the link is gone, or after a second of waiting for it. */
   async disconnect(): Promise<void> {
+    const until = performance.now() + DISCONNECT_MS;
+    await this.#drain();
     if (this.#gone !== undefined) return;
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, 1000);
+      const timer = setTimeout(resolve, until - performance.now());
       this.#peripheral.once('disconnect', () => {
         clearTimeout(timer);
         resolve();
@@ -174,6 +182,7 @@ export class NobleLink {
   }
 
   flow(inFlight: number): void {
+    this.#inFlight = inFlight;
     if (inFlight <= MOST_IN_FLIGHT) this.#onFlow?.();
   }
 
@@ -181,6 +190,15 @@ export class NobleLink {
     const characteristic = this.#characteristics[at];
     if (characteristic === undefined) throw new PorchlightError('unsupported', 'The lamp has no such characteristic.');
     return characteristic;
+  }
+
+  /** A write without acknowledgement may still wait in the controller, which forgets it when it ends the link. */
+  async #drain(): Promise<void> {
+    const until = performance.now() + DRAIN_MS;
+    do {
+      if (this.#gone !== undefined) return;
+      await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
+    } while (this.#inFlight > 0 && performance.now() < until);
   }
 
   #drop(): void {
