@@ -83,21 +83,18 @@ export const ERRORS = {
   unreachable: failed(
     'The lamp did not answer.',
     'Is it powered and within reach? Close any phone app that is connected to it.',
-    69,
   ),
   out_of_slots: failed(
     'The Bluetooth adapter has no free connection.',
     'Lower bluetooth.max_connections, or close other programs that use Bluetooth.',
-    69,
   ),
   connect_failed: failed(
     'The connection to the lamp could not be made.',
     'Move the gateway closer, or close a phone app that is connected to the lamp.',
-    69,
   ),
-  link_lost: failed('The connection to the lamp broke.', 'Move the gateway closer to the lamp.', 69),
+  link_lost: failed('The connection to the lamp broke.', 'Move the gateway closer to the lamp.'),
   refused_by_light: failed('The lamp refused the command.', 'Is this the right model? Pin it with "model:".'),
-  timed_out: failed('The lamp did not answer in time.', 'Switch the lamp off and on again if this stays.', 69),
+  timed_out: failed('The lamp did not answer in time.', 'Switch the lamp off and on again if this stays.'),
   identity_mismatch: failed(
     'The device at this address is not the lamp that it was.',
     'If you replaced the lamp, correct its entry under "lights:".',

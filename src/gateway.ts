@@ -16,7 +16,7 @@ import type { AuthorizationStatus } from './oauth/status.ts';
 import { CommandRoad } from './road.ts';
 import { stateDirectoryAnswers } from './service/health.ts';
 import { StatusBoard } from './status.ts';
-import { StateDirectory } from './storage/state-directory.ts';
+import { StateDirectory, type StateFile } from './storage/state-directory.ts';
 import { runAll, type Task } from './task-group.ts';
 import { localApi } from './web/local-api.ts';
 import { serveOnSocket } from './web/socket.ts';
@@ -32,6 +32,8 @@ export interface GatewayParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly uid: number;
+  /** Lamps and groups that an earlier configuration had: what the broker retains of them is cleared. */
+  readonly retired: readonly string[];
   /** Called once, when the socket answers and the parts are being started. */
   readonly onReady: () => void;
   /** Feeds systemd's watchdog for as long as `healthy` says so. */
@@ -72,7 +74,13 @@ export async function runGateway(parts: GatewayParts, signal: AbortSignal): Prom
     });
 
     // Authorizing others: every command passes one gate.
-    const jwks = new JwksSource({ locate: (inner) => jwksAddress(parts, inner), fetch: parts.fetch, clock, log });
+    const jwks = new JwksSource({
+      locate: (inner) => jwksAddress(parts, inner),
+      fetch: parts.fetch,
+      store: { issuer: access.issuer, ...stored(state.file('keys.json')) },
+      clock,
+      log,
+    });
     const clockTrusted = (): boolean => trust.trusted;
     const verifier = new TokenVerifier({
       issuer: access.issuer,
@@ -118,10 +126,16 @@ export async function runGateway(parts: GatewayParts, signal: AbortSignal): Prom
       watch: (listener) => lamps.house.watch((target, now) => listener('state', { target, ...now })),
     });
 
-    session.onChange(() => board.changed());
+    session.onChange(({ state, subject }) => {
+      board.changed();
+      if (state !== 'authorized') return;
+      jwks.nudge();
+      if (subject === undefined && access.principals.includes('owner')) log.warn(NO_OWNER);
+    });
     trust.onChange(() => board.changed());
     lamps.house.watch((target, now) => bridge.publishState(target, now));
     for (const [target, now] of lamps.house.states()) bridge.publishState(target, now);
+    for (const target of parts.retired) bridge.forget(target);
 
     const stopApi = new AbortController();
     const { closed } = await serveOnSocket(api, parts.socket.path, parts.socket.mode, stopApi.signal);
@@ -158,6 +172,15 @@ export async function runGateway(parts: GatewayParts, signal: AbortSignal): Prom
     for (const step of undo.reverse()) await step();
   }
 }
+
+/** Without an id_token nobody is known to be the owner. */
+const NO_OWNER =
+  'the authorization server does not say who approved, so "owner" is nobody: name who may command under access.principals';
+
+const stored = (file: StateFile): Pick<StateFile, 'load' | 'save'> => ({
+  load: () => file.load(),
+  save: (value) => file.save(value),
+});
 
 /** Waits for `signal`, then does `what`. */
 async function onceAborted(signal: AbortSignal, what: () => Promise<void>): Promise<void> {

@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+
 /** A long-running part: it runs until `signal` aborts, and rejects only when it can not go on. */
 export type Task = (signal: AbortSignal) => Promise<void>;
 
@@ -5,6 +7,8 @@ export type Task = (signal: AbortSignal) => Promise<void>;
 export async function runAll(tasks: readonly Task[], signal: AbortSignal): Promise<void> {
   const siblings = new AbortController();
   const inner = AbortSignal.any([signal, siblings.signal]);
+  // As many listeners as there are tasks and what they wait for: a house of fifty lamps is no leak.
+  setMaxListeners(0, inner);
   let failure: { readonly thrown: unknown } | undefined;
   await Promise.all(
     tasks.map(async (task) => {

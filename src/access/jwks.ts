@@ -20,6 +20,7 @@ const MAX_KEYS = 100;
 const MAX_WAITING = 64;
 
 const KeySet = z.object({ keys: z.array(z.unknown()).max(MAX_KEYS) });
+const Kept = KeySet.extend({ issuer: z.string() });
 
 export interface JwksOptions {
   /** Where the key set is: found by discovery, or given. Asked before each fetch, since servers move. */
@@ -27,6 +28,13 @@ export interface JwksOptions {
   readonly fetch: Fetch;
   readonly clock: Clock;
   readonly log: Log;
+  /** Keeps the last key set over a restart, for the day when the server is away at the start. Public keys only. */
+  readonly store?: {
+    /** Whose keys they are: those of another issuer are not used. */
+    readonly issuer: string;
+    readonly load: () => Promise<unknown>;
+    readonly save: (value: unknown) => Promise<void>;
+  };
   readonly deadlineMs?: number;
   readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
@@ -51,6 +59,7 @@ export class JwksSource {
    */
   readonly run: Task = async (signal) => {
     const pause = this.#options.sleep ?? sleep;
+    await this.#recall();
     let failures = 0;
     while (!signal.aborted) {
       await this.#refresh(signal).catch(() => undefined);
@@ -59,6 +68,11 @@ export class JwksSource {
       await pause(failures === 0 ? REFRESH_MS : retry, signal);
     }
   };
+
+  /** The server can be reached after all: worth another try where there are no keys yet. */
+  nudge(): void {
+    if (this.#keys.size === 0) this.#refresh().catch(() => undefined); // the failure is logged where it happens
+  }
 
   /**
    * The keys that may have signed a token with this header; at least one. Rejects `token_invalid`: the key is unknown to
@@ -127,7 +141,7 @@ export class JwksSource {
         const set = KeySet.safeParse(await fetchJson(fetch, await locate(limit), MAX_BYTES, limit));
         if (!set.success) throw new PorchlightError('server_answer', 'The answer is not a JSON Web Key Set.');
         // An answer after the deadline is not news any more: a later fetch may have been faster.
-        if (!limit.aborted) this.#replace(set.data.keys);
+        if (!limit.aborted && this.#replace(set.data.keys)) await this.#remember(set.data.keys);
       };
       await orAborted(work(), limit);
       if (this.#failure !== undefined) log.info('the keys of the authorization server are read again');
@@ -145,14 +159,36 @@ export class JwksSource {
     }
   }
 
-  #replace(published: readonly unknown[]): void {
+  async #recall(): Promise<void> {
+    const { store, log } = this.#options;
+    try {
+      const kept = Kept.safeParse(await store?.load());
+      if (kept.success && kept.data.issuer === store?.issuer && this.#keys.size === 0) this.#replace(kept.data.keys);
+    } catch (thrown) {
+      log.warn({ err: thrown }, 'the stored keys of the authorization server cannot be read');
+    }
+  }
+
+  async #remember(keys: readonly unknown[]): Promise<void> {
+    try {
+      const { store } = this.#options;
+      await store?.save({ issuer: store.issuer, keys });
+    } catch (thrown) {
+      this.#options.log.warn({ err: thrown }, 'the keys of the authorization server cannot be stored');
+    }
+  }
+
+  /** True when the set is another than before. */
+  #replace(published: readonly unknown[]): boolean {
     const next = new Map<string, VerificationKey>();
     for (const member of published) {
       const key = verificationKey(member);
       // A key that is still published stays the same object: tokens verified with it stay verified.
       if (key !== undefined) next.set(key.identity, this.#keys.get(key.identity) ?? key);
     }
+    const changed = next.size !== this.#keys.size || [...next.keys()].some((identity) => !this.#keys.has(identity));
     this.#keys = next;
+    return changed;
   }
 }
 

@@ -102,7 +102,11 @@ export class TokenVerifier {
       return this.#judge(claims, need);
     } catch (thrown) {
       const { code, message, hint } = asPorchlightError(thrown);
-      throw new PorchlightError(code, message, { hint, cause: thrown, by: printable(claims.subject, 64) });
+      throw new PorchlightError(code, message, {
+        hint,
+        cause: thrown,
+        by: this.#nameOf(claims) ?? printable(claims.subject, 64),
+      });
     }
   }
 

@@ -24,6 +24,8 @@ export interface LampParts {
 
 /** A lamp that was neither heard nor linked for this long is offline. */
 const OFFLINE_MS = 60_000;
+/** At the start nothing was heard of anybody: lamps advertise at least every few seconds, so who is still silent is not there. */
+const FIRST_MS = 15_000;
 const CHECK_MS = 2000;
 /** Some lamps take a subscription only some time after the link was made. */
 const SUBSCRIBE_AGAIN_MS = 1000;
@@ -81,8 +83,8 @@ export class Lamp implements LampPort {
     while (!signal.aborted) {
       await sleep(CHECK_MS, signal);
       if (links.isLinked(this.address)) this.#seenAt = clock.monotonic();
-      const since = Math.max(this.#seenAt, startedAt);
-      if (clock.monotonic() - since >= OFFLINE_MS) this.#setOnline(false);
+      const silence = clock.monotonic() - Math.max(this.#seenAt, startedAt);
+      if (silence >= (this.#seenAt < startedAt ? FIRST_MS : OFFLINE_MS)) this.#setOnline(false);
     }
   }
 

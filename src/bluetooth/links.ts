@@ -187,7 +187,12 @@ export class Links {
   }
 
   async #turnFailed(line: Line, link: Link, use: Use, error: PorchlightError): Promise<void> {
-    if (!isRetried(error)) return use.fail(error);
+    if (!isRetried(error)) {
+      use.fail(error);
+      // Whoever puts the right lamp back is not to wait until this link was idle for long enough.
+      if (error.code === 'identity_mismatch' && line.link === link) await this.#release(line);
+      return;
+    }
     use.last = error;
     line.backOff(error, this.#now());
     if (use.until <= this.#now()) use.fail(error);
@@ -230,14 +235,16 @@ export class Links {
     if (this.#free() > 0) {
       void this.#connect(next, waiting.length > 1);
     } else {
-      // One at a time: its end leads here again.
-      const releasing = [...this.#lines.values()].some((line) => line.releasing);
-      const idle = [...this.#lines.values()]
-        .filter((line) => line.isIdle)
-        .sort((a, b) => a.lastUsedAt - b.lastUsedAt)[0];
-      if (!releasing && idle !== undefined) void this.#release(idle);
+      this.#releaseIdle();
       for (const use of next.uses) use.last ??= new PorchlightError('out_of_slots');
     }
+  }
+
+  /** Gives back the link that nobody has used for longest. One at a time: its end leads to the next attempt. */
+  #releaseIdle(): void {
+    const lines = [...this.#lines.values()];
+    const idle = lines.filter((line) => line.isIdle).sort((a, b) => a.lastUsedAt - b.lastUsedAt)[0];
+    if (idle !== undefined && !lines.some((line) => line.releasing)) void this.#release(idle);
   }
 
   async #connect(line: Line, othersWait: boolean): Promise<void> {
@@ -256,6 +263,8 @@ export class Links {
       const error = asPorchlightError(thrown);
       this.#parts.log.debug({ address: line.address, code: error.code }, 'no link was made');
       line.backOff(error, this.#now());
+      // The adapter holds fewer links than the configuration says.
+      if (error.code === 'out_of_slots') this.#releaseIdle();
       for (const use of [...line.uses]) {
         use.last = error;
         if (!isRetried(error)) use.fail(error);
@@ -325,7 +334,9 @@ export class Links {
   #expire(line: Line, use: Use): void {
     // A turn that has begun may still succeed, and its bytes may be at the lamp: its own end counts.
     if (line.current === use) return;
-    use.fail(use.last ?? new PorchlightError(this.#reason()));
+    // A lamp that nobody hears would not have answered with a free slot either.
+    const known = use.last?.code === 'out_of_slots' && !line.isFresh(this.#now()) ? undefined : use.last;
+    use.fail(known ?? new PorchlightError(this.#reason()));
   }
 
   #reason(): 'radio_restarting' | 'adapter_off' | 'unreachable' {

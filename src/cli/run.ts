@@ -27,6 +27,7 @@ async function run(io: Io, program: Program, path: string | undefined): Promise<
 
   io.signal.addEventListener('abort', () => void notifier.stopping(), { once: true });
 
+  let retired: readonly string[] = [];
   while (!io.signal.aborted) {
     for (const warning of loaded.warnings) log.warn(warning);
     const reload = new AbortController();
@@ -44,18 +45,24 @@ async function run(io: Io, program: Program, path: string | undefined): Promise<
       );
     });
     try {
-      await gatewayOf(loaded.config, io, program, log, notifier, AbortSignal.any([io.signal, reload.signal]));
+      await gatewayOf(loaded.config, retired, io, program, log, notifier, AbortSignal.any([io.signal, reload.signal]));
     } finally {
       stopListening();
     }
     if (!reload.signal.aborted || next === undefined) return;
+    const before = targetsOf(loaded.config);
     loaded = await next;
+    const now = new Set(targetsOf(loaded.config));
+    retired = [...retired, ...before].filter((target) => !now.has(target));
     log.info({ config: loaded.path }, 'the configuration was read again');
   }
 }
 
+const targetsOf = ({ lights, groups }: Config): readonly string[] => [...lights, ...groups].map(({ id }) => id);
+
 async function gatewayOf(
   config: Config,
+  retired: readonly string[],
   io: Io,
   program: Program,
   log: ReturnType<typeof createLog>,
@@ -74,6 +81,7 @@ async function gatewayOf(
       clock: systemClock,
       log,
       uid: io.uid,
+      retired,
       onReady: () => void notifier.ready('Running'),
       watchdog: notifier.watchdog,
       interactive: io.isTerminal,

@@ -177,7 +177,9 @@ export const mqtt = z.strictObject({
     .meta({ description: 'The start of every topic; one gateway per base topic.' }),
   home_assistant: z
     .strictObject({
-      enabled: boolean().default(true).meta({ description: 'Announce the lamps to Home Assistant.' }),
+      enabled: boolean()
+        .default(true)
+        .meta({ description: 'Announce the lamps to Home Assistant. Accepted, but not part of this version yet.' }),
       discovery_prefix: topic()
         .default('homeassistant')
         .meta({ description: 'Where Home Assistant listens for announcements.' }),

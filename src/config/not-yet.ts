@@ -3,6 +3,8 @@ export interface NotYet {
   readonly path: readonly string[];
   /** The values that are not done yet; absent: any value but null and an empty list. */
   readonly values?: readonly string[];
+  /** Nothing becomes less safe without it, so the daemon may run and say that it does not do this. */
+  readonly warns?: true;
 }
 
 export const NOT_YET: readonly NotYet[] = [
@@ -18,8 +20,8 @@ export const NOT_YET: readonly NotYet[] = [
   { path: ['authorization', 'dpop'], values: ['required'] },
   { path: ['access', 'require'], values: ['bound'] },
   { path: ['bluetooth', 'backend'], values: ['dbus'] },
-  { path: ['schedules'] },
-  { path: ['web', 'listen'] },
+  { path: ['schedules'], warns: true },
+  { path: ['web', 'listen'], warns: true },
 ];
 
 /** True when this value, found at `entry.path`, asks for what is not done yet. */

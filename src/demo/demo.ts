@@ -113,6 +113,7 @@ async function gateway(
       clock,
       log,
       uid: io.uid,
+      retired: [],
       onReady: () => undefined,
       watchdog: () => () => Promise.resolve(),
       interactive: io.isTerminal,

@@ -109,6 +109,12 @@ export class MqttBridge {
     this.#retained.set(stateTopic(this.#base, target), JSON.stringify(state));
   }
 
+  /** Clears what is retained of a lamp or group that is no longer in the configuration. */
+  forget(target: string): void {
+    this.#retained.clear(stateTopic(this.#base, target));
+    this.#retained.clear(availabilityTopic(this.#base, target));
+  }
+
   publishAvailability(light: string, online: boolean): void {
     this.#retained.set(availabilityTopic(this.#base, light), online ? 'online' : 'offline');
   }

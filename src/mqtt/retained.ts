@@ -24,6 +24,11 @@ export class RetainedTopics {
     this.#pump();
   }
 
+  /** Clears what an earlier configuration left retained: an empty value is how MQTT says so (MQTT 5, 3.3.1.3). */
+  clear(topic: string): void {
+    this.set(topic, '');
+  }
+
   /** Publishes everything to a new connection, in the order in which the topics were first set. */
   attach(session: Session): void {
     this.#session = session;

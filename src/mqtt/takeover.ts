@@ -3,7 +3,7 @@ import { type Failure, takenOver } from './problem.ts';
 /** Whoever fights over a client id is back in a few seconds; a connection that outlives this was not fought over. */
 const FOUGHT_OVER_MS = 10_000;
 /** So many in a row are no accident. Fewer may be a broker that somebody restarts again and again. */
-const SUSPICIOUS = 6;
+const SUSPICIOUS = 4;
 
 /**
  * Notices that another client uses our client id where the broker does not say so: MQTT 3.1.1 has no words for it, and

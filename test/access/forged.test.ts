@@ -295,9 +295,7 @@ describe('property', () => {
       // A genuine token's subject is who was refused, and is named as such; nothing else of any token is.
       const { by, ...rest } = thrown;
       const shown = JSON.stringify([thrown.message, thrown.hint, thrown.stack, String(thrown.cause), rest]);
-      expect(by).toSatisfy(
-        (name) => name === undefined || thrown.code === 'principal_unknown' || name === 'owner-subject',
-      );
+      expect(by).toSatisfy((name) => name === undefined || thrown.code === 'principal_unknown' || name === 'owner');
       expect(shown).not.toContain(marker);
       expect(shown).not.toContain(token.slice(0, 40));
     }

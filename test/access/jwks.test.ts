@@ -26,6 +26,57 @@ beforeAll(async () => {
 const verify = async ({ verifier }: Bench, by: Signer, jti = 'x'): Promise<string> =>
   await codeOf(verifier.verify(await tokenOf(by, { jti }), 'control'));
 
+describe('over a restart', () => {
+  const away = new KeyServer([]);
+  away.respond = () => new Response('', { status: 503 });
+
+  /** A source that ran until it had read its store and asked the server once. */
+  async function started(server: KeyServer, kept: { value: unknown }, issuer = ISSUER): Promise<JwksSource> {
+    const stop = new AbortController();
+    const jwks = new JwksSource({
+      locate: async () => new URL('http://127.0.0.1:1/jwks'),
+      fetch: server.fetch,
+      clock: new FakeClock(),
+      log: silent,
+      store: {
+        issuer,
+        load: async () => structuredClone(kept.value),
+        save: async (value) => {
+          kept.value = structuredClone(value);
+        },
+      },
+      sleep: async () => stop.abort(),
+    });
+    await jwks.run(stop.signal);
+    return jwks;
+  }
+
+  test('the keys of before are used while the server is away', async () => {
+    const kept: { value: unknown } = { value: undefined };
+    await started(new KeyServer([first.jwk]), kept);
+    const b = bench([], { jwks: await started(away, kept) });
+    expect(await verify(b, first)).toBe('accepted');
+    expect(await verify(b, second)).toBe('token_invalid');
+  });
+
+  test('the keys of another issuer, and rubbish, are not', async () => {
+    const kept: { value: unknown } = { value: undefined };
+    await started(new KeyServer([first.jwk]), kept, 'https://elsewhere.example');
+    for (const value of [kept.value, 'rubbish', { issuer: ISSUER }, { issuer: ISSUER, keys: 'x' }, null]) {
+      expect(await verify(bench([], { jwks: await started(away, { value }) }), first)).toBe('token_invalid');
+    }
+  });
+
+  test('what the server says replaces what was kept', async () => {
+    const kept: { value: unknown } = { value: undefined };
+    await started(new KeyServer([first.jwk]), kept);
+    const b = bench([], { jwks: await started(new KeyServer([second.jwk]), kept) });
+    expect(await verify(b, first)).toBe('token_invalid');
+    expect(JSON.stringify(kept.value)).toContain(second.jwk.x);
+    expect(JSON.stringify(kept.value)).not.toContain(first.jwk.x);
+  });
+});
+
 describe('rotation', () => {
   test('a new key is found when its first token arrives', async () => {
     const b = bench([first]);

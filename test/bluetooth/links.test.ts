@@ -16,6 +16,8 @@ class FakeCentral implements Central {
   readonly open = new Map<string, FakeLink>();
   /** How an address behaves; absent: it answers after 20 ms. */
   readonly behaviour = new Map<string, 'dead' | ErrorCode>();
+  /** As many links as the adapter itself has room for. */
+  room = Number.POSITIVE_INFINITY;
   attempts = 0;
   connecting = 0;
   mostConnecting = 0;
@@ -34,6 +36,7 @@ class FakeCentral implements Central {
       await wait(behaviour === 'dead' ? options.timeoutMs : 20, options.signal);
       if (behaviour === 'dead' || options.signal?.aborted === true) throw new PorchlightError('unreachable');
       if (behaviour !== undefined) throw new PorchlightError(behaviour);
+      if (this.open.size >= this.room) throw new PorchlightError('out_of_slots');
       const link = new FakeLink(address, () => this.open.delete(address));
       this.open.set(address, link);
       this.mostOpen = Math.max(this.mostOpen, this.open.size);
@@ -323,6 +326,20 @@ describe('the budget', () => {
     expect(links.status().used).toBe(2);
   });
 
+  it('may be more than the adapter has room for: the link that is idle longest makes room', async () => {
+    const { central, use } = setUp(5, 60_000);
+    central.room = 2;
+    for (const to of [A, B, A]) {
+      const done = use(to);
+      await vi.advanceTimersByTimeAsync(100);
+      await done;
+    }
+    const third = outcome(use(C));
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(third.now).toBe('done');
+    expect([...central.open.keys()].sort()).toEqual([A, C]);
+  });
+
   it('is never exceeded, whatever comes', async () => {
     const { central, use } = setUp(3, 500);
     const all = Array.from({ length: 40 }, (_, i) => outcome(use(address(i % 10))));
@@ -333,12 +350,14 @@ describe('the budget', () => {
   });
 
   it('ends with "out_of_slots" when every link is in use all the time', async () => {
-    const { use } = setUp(1);
+    const { links, use } = setUp(1);
     const first = outcome(use(A, 60_000, () => wait(50_000)));
     await vi.advanceTimersByTimeAsync(100);
-    const second = outcome(use(B, 3000));
+    links.heard(B);
+    const [second, unheard] = [outcome(use(B, 3000)), outcome(use(C, 3000))];
     await vi.advanceTimersByTimeAsync(3100);
-    expect([first.now, second.now]).toEqual(['pending', 'out_of_slots']);
+    // A lamp that nobody hears would not have answered with a free slot either.
+    expect([first.now, second.now, unheard.now]).toEqual(['pending', 'out_of_slots', 'unreachable']);
   });
 
   it('a lamp that is used without pause gives way to one that waits', async () => {

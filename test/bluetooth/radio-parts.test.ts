@@ -235,18 +235,25 @@ describe('packets of a peer', () => {
     const l2cap = Buffer.concat([Buffer.from([60, 0, 4, 0]), pdu]);
     const acl = (flags: number, payload: Buffer): Buffer =>
       Buffer.concat([Buffer.from([2, 0x40, flags << 4, payload.length, 0]), payload]);
-    for (const size of [4, 5, 27, 63, 64]) {
+    // A first fragment may end within the header (Vol 3, Part A, 1.4).
+    for (const size of [1, 2, 3, 4, 5, 27, 63, 64]) {
       const reassembly = new Reassembly();
       let whole: ReturnType<Reassembly['push']>;
       for (let at = 0; at < l2cap.length; at += size)
         whole = reassembly.push(acl(at === 0 ? 2 : 1, l2cap.subarray(at, at + size)));
       expect(whole).toEqual({ channel: 4, pdu });
     }
+    const empty = new Reassembly();
+    expect(empty.push(acl(2, Buffer.alloc(0)))).toBeUndefined();
+    expect(empty.push(acl(1, l2cap))).toEqual({ channel: 4, pdu });
     const lost = new Reassembly();
     expect(lost.push(acl(1, pdu))).toBeUndefined();
     expect(lost.push(acl(2, Buffer.from([1, 0, 4])))).toBeUndefined();
     expect(lost.push(acl(2, Buffer.from([0xff, 0xff, 4, 0, 1])))).toBeUndefined();
     expect(lost.push(acl(2, Buffer.from([1, 0, 4, 0, 0x13, 0x13])))).toBeUndefined();
+    const long = Buffer.alloc(2000, 0x1b);
+    long.writeUInt16LE(1996, 0);
+    expect(lost.push(Buffer.concat([Buffer.from([2, 0x40, 0x20, 2000 & 0xff, 2000 >> 8]), long]))).toBeUndefined();
     // A start flag 0 ("not flushable") is what some virtual controllers send.
     expect(lost.push(acl(0, Buffer.from([1, 0, 4, 0, 0x13])))).toEqual({ channel: 4, pdu: hex('13') });
   });

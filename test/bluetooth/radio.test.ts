@@ -149,6 +149,35 @@ describe('the radio, with real noble', () => {
     }
   });
 
+  it('hears a lamp before it connects, rather than guess the type of its address', async () => {
+    // The upper bits of these say the opposite of what they are.
+    const odd = [
+      { address: 'ff:ff:20:00:00:98', addressType: 'public', name: 'ELK-BLEDOM', family: 'elk-bledom' },
+      { address: 'be:ff:20:00:00:99', addressType: 'random', name: 'ELK-BLEDOM', family: 'elk-bledom' },
+    ] as const;
+    const air = await startAir(odd, { connectionIntervalMs: 0, advertisingIntervalMs: 300 });
+    ends.push(() => air.stop());
+    const { client } = radioOn(air.address);
+    await client.scan(true);
+    await until(() => client.adapter === 'poweredOn');
+    for (const { address } of odd) {
+      const began = performance.now();
+      await client.connect(address, { timeoutMs: 5000 });
+      expect(performance.now() - began).toBeLessThan(2500);
+    }
+  });
+
+  it('keeps its guess where the connection failed, for the lamp had answered to it', async () => {
+    const air = await startAir(LAMPS, { connectionIntervalMs: 0 });
+    ends.push(() => air.stop());
+    const { client } = radioOn(air.address);
+    await until(() => client.adapter === 'poweredOn');
+    await air.fault({ kind: 'connect-fails' }, { lamp: ELK });
+    await expect(client.connect(ELK, { timeoutMs: 1000 })).rejects.toMatchObject({ code: 'connect_failed' });
+    await air.fault({ kind: 'connect-fails' }, { lamp: ELK, on: false });
+    await expect(client.connect(ELK, { timeoutMs: 1000 })).resolves.toBeDefined();
+  });
+
   it('finds the other type of address at the second attempt', async () => {
     const odd = 'be:ff:20:00:00:99';
     const air = await startAir([{ address: odd, addressType: 'random', name: 'ELK-BLEDOM', family: 'elk-bledom' }], {
@@ -258,6 +287,14 @@ describe('a lamp that misbehaves', () => {
     const link = await connect(ELK);
     await air.fault({ kind: 'link-loss-on-write' }, { lamp: ELK });
     await expect(link.write(frame('fff3', ON, 'request'))).rejects.toMatchObject({ code: 'link_lost' });
+  });
+
+  it('does not take a write for done that was lost with the link, though nobody acknowledges it', async () => {
+    const { air, connect } = await setUp();
+    const link = await connect(ELK);
+    await air.fault({ kind: 'link-loss-on-write' }, { lamp: ELK });
+    await expect(link.write(frame('fff3', ON, 'command'))).rejects.toMatchObject({ code: 'link_lost' });
+    expect(await air.written()).toEqual([]);
   });
 });
 

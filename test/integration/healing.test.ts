@@ -147,6 +147,13 @@ describe.skipIf(mosquittoMissing() !== undefined)('the daemon stays up and heals
     expect(await daemon.ask('POST', '/api/lights/veranda/set', { state: 'OFF' })).toMatchObject({
       outcome: 'confirmed',
     });
+    // Nobody is to see a lamp online that is no longer there.
+    await daemon.until(({ broker }) => broker.connected, 'the broker');
+    const late = await senderFor(home);
+    await late.until(({ topic }) => topic === 'porchlight/veranda/state', 'the new name at the broker');
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(late.heard.filter(({ topic, body }) => /\/(porch|hall|evening)\//.test(topic) && body !== '')).toEqual([]);
+    await late.close();
     await daemon.until(({ authorization }) => authorization.state === 'authorized', 'still authorized');
   });
 

@@ -121,13 +121,13 @@ describe('retained values', () => {
   });
 });
 
-test('a takeover is suspected after six short connections in a row that ended silently while the broker was there', () => {
+test('a takeover is suspected after four short connections in a row that ended silently while the broker was there', () => {
   const mute: Failure = { kind: 'mute', problem: problem('closed') };
   const watch = new TakeoverWatch('broker:1883');
   const short = (times: number): string[] => Array.from({ length: times }, () => watch.ended(mute, 900).kind);
-  expect(short(5)).toEqual(Array(5).fill('mute'));
+  expect(short(3)).toEqual(Array(3).fill('mute'));
   watch.away();
-  expect(short(6)).toEqual([...Array(5).fill('mute'), 'taken_over']);
+  expect(short(4)).toEqual([...Array(3).fill('mute'), 'taken_over']);
   // A broker that is restarted again and again lives longer in between.
   expect(watch.ended(mute, 11_000).kind).toBe('mute');
   expect(watch.ended({ kind: 'error', problem: problem('x') }, 900).kind).toBe('error');

@@ -123,8 +123,11 @@ export class ConnectTurns {
         });
       });
     } catch (thrown) {
-      if (failedByUs) await this.#letGo(id);
-      this.#guessed.set(address, this.#typeOf(address) === 'public' ? 'random' : 'public');
+      if (failedByUs) {
+        await this.#letGo(id);
+        // Only silence speaks against the type: a connection that failed was begun with a lamp that answered to it.
+        this.#guessed.set(address, this.#typeOf(address) === 'public' ? 'random' : 'public');
+      }
       throw thrown;
     } finally {
       this.#current = undefined;
@@ -146,7 +149,7 @@ export class ConnectTurns {
   }
 
   /**
-   * As heard; else a guess, the other way round after each failure. A static random address has its two upper bits set
+   * As heard; else a guess, the other way round after each attempt that nobody answered. A static random address has its two upper bits set
    * (Core specification, Vol 6, Part B, 1.3.2.1).
    */
   #typeOf(address: string): 'public' | 'random' {

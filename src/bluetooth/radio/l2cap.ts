@@ -94,39 +94,40 @@ function isList(pdu: Buffer, smallest: number): boolean {
   return each >= smallest && bytes >= each && bytes % each === 0;
 }
 
-interface Started {
-  readonly channel: number;
-  readonly length: number;
-  readonly pieces: Buffer[];
-  have: number;
-}
+/** Channel and length, before each PDU. */
+const HEADER = 4;
 
 /** Puts the fragments of one connection's L2CAP packets together (Core specification, Vol 4, Part E, 5.4.2). */
 export class Reassembly {
-  #started: Started | undefined;
+  /** Header and payload as far as they came; a first fragment may even end within the header, or be empty (Vol 3, Part A, 1.4). */
+  #pieces: Buffer[] | undefined;
+  #have = 0;
 
   /** The channel and payload that `packet` (an HCI ACL packet, type octet first) completes, if it completes one. */
   push(packet: Buffer): { readonly channel: number; readonly pdu: Buffer } | undefined {
     const continues = ((packet.readUInt16LE(1) >> 12) & 3) === 1;
-    const payload = packet.subarray(5);
     if (!continues) {
-      this.#started = undefined;
-      if (payload.length < 4) return undefined;
-      const length = payload.readUInt16LE(0);
-      if (length > LONGEST_PDU) return undefined;
-      const first = payload.subarray(4);
-      this.#started = { channel: payload.readUInt16LE(2), length, pieces: [first], have: first.length };
-    } else if (this.#started !== undefined) {
-      this.#started.pieces.push(payload);
-      this.#started.have += payload.length;
+      this.#pieces = [];
+      this.#have = 0;
     }
-    const started = this.#started;
-    if (started === undefined || started.have < started.length) return undefined;
-    this.#started = undefined;
-    // More than was announced: not a packet that can be trusted.
-    if (started.have > started.length) return undefined;
-    const [only] = started.pieces;
-    const whole = started.pieces.length === 1 && only !== undefined ? only : Buffer.concat(started.pieces);
-    return { channel: started.channel, pdu: whole };
+    const pieces = this.#pieces;
+    if (pieces === undefined) return undefined;
+    const payload = packet.subarray(5);
+    this.#have += payload.length;
+    // Empty ones would pile up.
+    if (payload.length > 0) pieces.push(payload);
+    if (this.#have < HEADER) return undefined;
+    let [first = payload] = pieces;
+    if (first.length < HEADER) {
+      first = Buffer.concat(pieces);
+      pieces.splice(0, pieces.length, first);
+    }
+    const length = first.readUInt16LE(0);
+    if (length <= LONGEST_PDU && this.#have < HEADER + length) return undefined;
+    this.#pieces = undefined;
+    // Too long, or more than was announced: not a packet that can be trusted.
+    if (length > LONGEST_PDU || this.#have !== HEADER + length) return undefined;
+    const whole = pieces.length === 1 ? first : Buffer.concat(pieces);
+    return { channel: whole.readUInt16LE(2), pdu: whole.subarray(HEADER) };
   }
 }

@@ -98,7 +98,9 @@ function handle(request: RadioRequest): void {
     case 'write': {
       const { id, link, values } = request;
       void answer(id, async () => {
-        for (const { at, hex, kind } of values) await adapter.link(link).write(at, Buffer.from(hex, 'hex'), kind);
+        await adapter
+          .link(link)
+          .write(...values.map(({ at, hex, kind }) => ({ at, bytes: Buffer.from(hex, 'hex'), kind })));
         return { is: 'done', id };
       });
       return;

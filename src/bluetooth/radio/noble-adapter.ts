@@ -24,6 +24,10 @@ const UNUSABLE_MS = 30_000;
 /** An adapter that is up, and that noble still takes for off after this long, it will not notice any more. */
 const BACK_MS = 3000;
 
+/** An address that was never heard gets this long to be heard: its type could only be guessed, and a wrong guess costs an attempt. */
+const HEAR_MS = 1500;
+const HEAR_POLL_MS = 10;
+
 /** How often a controller that is not there is looked for. */
 const REOPEN_MS = 1000;
 
@@ -122,6 +126,7 @@ export class NobleAdapter {
     if (this.#byAddress.has(address)) throw new PorchlightError('connect_failed', 'The lamp is already connected.');
     let link: NobleLink | undefined;
     try {
+      await this.#hear(address, performance.now() + Math.min(HEAR_MS, timeoutMs / 3), signal);
       link = await connects.connect(address, until, signal, (peripheral) => this.#adopt(address, peripheral));
       // Once connected, the lamp gets time to name its characteristics even where connecting took most of it.
       const characteristics = await link.discover(Math.max(until - performance.now(), 3000));
@@ -136,6 +141,14 @@ export class NobleAdapter {
       throw thrown;
     } finally {
       this.#tendScan();
+    }
+  }
+
+  /** While nobody else connects, which stops the scan. */
+  async #hear(address: string, until: number, signal: AbortSignal): Promise<void> {
+    const waits = (): boolean => this.#wantsScan && this.#connects?.busy === false && !signal.aborted;
+    while (this.#directory.find(address) === undefined && waits() && performance.now() < until) {
+      await new Promise((resolve) => setTimeout(resolve, HEAR_POLL_MS));
     }
   }
 

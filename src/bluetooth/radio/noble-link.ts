@@ -6,7 +6,7 @@ import type { NobleCharacteristic, NoblePeripheral, NobleService } from './noble
 
 /** noble has no deadline of its own; the specification's is 30 s, and no lamp that lives needs a sixth of it. */
 const OPERATION_MS = 5000;
-/** A write without acknowledgement ends when no more than this many packets of its link wait in the controller. */
+/** The next write without acknowledgement begins when no more than this many packets of the link wait in the controller. */
 const MOST_IN_FLIGHT = 2;
 /** How long a link that is given back waits for what the controller still has to send: several connection events of a slow lamp. */
 const DRAIN_MS = 500;
@@ -35,6 +35,13 @@ interface Operation {
   readonly requests: readonly number[];
 }
 
+/** One value for one characteristic, by its index in what was discovered. */
+export interface Value {
+  readonly at: number;
+  readonly bytes: Buffer;
+  readonly kind: 'request' | 'command';
+}
+
 /**
  * One connected lamp, as noble has it. Operations run one after the other (noble mixes up two of a kind), each with a
  * deadline; one that passes its deadline costs the link, because noble would keep waiting for the answer before the next.
@@ -47,6 +54,8 @@ export class NobleLink {
   #operation: Operation | undefined;
   #onFlow: (() => void) | undefined;
   #inFlight = 0;
+  /** How many packets may still be in the controller for `#onFlow` to be called. */
+  #enough = 0;
   #tail: Promise<unknown> = Promise.resolve();
   #characteristics: readonly NobleCharacteristic[] = [];
   readonly #peripheral: NoblePeripheral;
@@ -99,24 +108,37 @@ export class NobleLink {
     return kept.map(({ as }) => as);
   }
 
-  /** Resolves when the lamp has acknowledged, or for a write without acknowledgement when the controller takes it on. */
-  write(at: number, bytes: Buffer, kind: 'request' | 'command'): Promise<void> {
+  /**
+   * Writes the values in order. Resolves when the lamp has acknowledged the last, or, for a write without acknowledgement, when
+   * the controller has sent it: before that it may still be lost with the link.
+   */
+  write(...values: readonly Value[]): Promise<void> {
     return this.#inTurn(async () => {
-      const characteristic = this.#at(at);
-      if (bytes.length > this.#mtu - 3) {
-        throw new PorchlightError('unsupported', `A write of ${bytes.length} bytes is too long for the lamp's link.`);
+      const writes = values.map(({ at, bytes, kind }) => {
+        const characteristic = this.#at(at);
+        if (bytes.length > this.#mtu - 3) {
+          throw new PorchlightError('unsupported', `A write of ${bytes.length} bytes is too long for the lamp's link.`);
+        }
+        return { characteristic, bytes, unanswered: isWrittenWithoutResponse(characteristic.properties, kind) };
+      });
+      for (const [index, { characteristic, bytes, unanswered }] of writes.entries()) {
+        if (unanswered)
+          await this.#writeUnanswered(characteristic, bytes, index === writes.length - 1 ? 0 : MOST_IN_FLIGHT);
+        else {
+          await this.#ask<void>(OPERATION_MS, WRITE, (done, fail) =>
+            characteristic.write(bytes, false, (error) => (error === undefined ? done() : fail(error))),
+          );
+        }
       }
-      if (isWrittenWithoutResponse(characteristic.properties, kind)) {
-        // noble calls back at once for a write that nobody acknowledges; the controller's buffers pace it instead.
-        await this.#ask<void>(OPERATION_MS, NOTHING, (done) => {
-          this.#onFlow = done;
-          characteristic.write(bytes, true, () => undefined);
-        });
-      } else {
-        await this.#ask<void>(OPERATION_MS, WRITE, (done, fail) =>
-          characteristic.write(bytes, false, (error) => (error === undefined ? done() : fail(error))),
-        );
-      }
+    });
+  }
+
+  /** noble calls back at once for a write that nobody acknowledges; the controller's word on what it has sent paces it instead. */
+  async #writeUnanswered(characteristic: NobleCharacteristic, bytes: Buffer, inFlight: number): Promise<void> {
+    await this.#ask<void>(OPERATION_MS, NOTHING, (done) => {
+      this.#enough = inFlight;
+      this.#onFlow = done;
+      characteristic.write(bytes, true, () => undefined);
     });
   }
 
@@ -183,7 +205,7 @@ export class NobleLink {
 
   flow(inFlight: number): void {
     this.#inFlight = inFlight;
-    if (inFlight <= MOST_IN_FLIGHT) this.#onFlow?.();
+    if (inFlight <= this.#enough) this.#onFlow?.();
   }
 
   #at(at: number): NobleCharacteristic {
