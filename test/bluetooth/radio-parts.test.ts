@@ -4,9 +4,12 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { parseRadioMessage } from '../../src/bluetooth/messages.ts';
 import { extendedReports, legacyReports, parseAdvertised, type Report } from '../../src/bluetooth/radio/adverts.ts';
+import { ConnectTurns } from '../../src/bluetooth/radio/connect-turns.ts';
 import { Directory } from '../../src/bluetooth/radio/directory.ts';
 import { H4Framer } from '../../src/bluetooth/radio/h4-framer.ts';
 import { H4Socket, parseH4Address } from '../../src/bluetooth/radio/h4-socket.ts';
+import { HciGuard } from '../../src/bluetooth/radio/hci-guard.ts';
+import type { TransportEvents } from '../../src/bluetooth/radio/hci-transport.ts';
 import { judge, Reassembly } from '../../src/bluetooth/radio/l2cap.ts';
 import { NobleLink } from '../../src/bluetooth/radio/noble-link.ts';
 import { parseRequest } from '../../src/bluetooth/radio/requests.ts';
@@ -460,5 +463,62 @@ describe('a link that is given back', () => {
     lost.link.lose('it went away');
     await ended;
     expect(lost.cuts()).toBe(0);
+  });
+});
+
+describe('an attempt to connect that is given up', () => {
+  const CREATE = Buffer.from([1, 0x0d, 0x20, 25, ...Array.from({ length: 25 }, () => 0)]);
+  const COMPLETE = hex('04 3e 13 01 02 0000 00 00 000000000000 0000 0000 0000 00');
+
+  function turns(onConnect: (guard: HciGuard) => void) {
+    const transport = Object.assign(new EventEmitter<TransportEvents>(), {
+      bindRaw: () => undefined,
+      bindUser: () => undefined,
+      setFilter: () => undefined,
+      isDevUp: () => true,
+      start: () => undefined,
+      stop: () => undefined,
+      write: () => undefined,
+    });
+    const nothing = (): void => undefined;
+    const guard = new HciGuard(transport, {
+      onReport: nothing,
+      onConnection: nothing,
+      onScanEnabled: nothing,
+      onAttError: nothing,
+      onFlow: nothing,
+      onBroken: nothing,
+      onForeignReset: nothing,
+      onFatal: nothing,
+    });
+    const noble = Object.assign(new EventEmitter(), {
+      state: 'poweredOn',
+      startScanning: nothing,
+      stopScanning: nothing,
+      connect: () => onConnect(guard),
+      cancelConnect: () => void transport.emit('data', COMPLETE),
+      stop: nothing,
+    });
+    const fatal: string[] = [];
+    const connects = new ConnectTurns(noble, guard, new Directory(() => 0), (reason) => fatal.push(reason));
+    const attempt = connects.connect(
+      'be:ff:20:00:11:22',
+      performance.now() + 50,
+      new AbortController().signal,
+      () => undefined,
+    );
+    return { attempt, fatal };
+  }
+
+  it('leaves the radio as it is where the controller has let go', async () => {
+    const { attempt, fatal } = turns((guard) => guard.write(CREATE));
+    await expect(attempt).rejects.toMatchObject({ code: 'unreachable' });
+    expect(fatal).toEqual([]);
+  });
+
+  it('ends the radio where it never reached the controller: noble would let all others wait behind it', async () => {
+    const { attempt, fatal } = turns(() => undefined);
+    await expect(attempt).rejects.toMatchObject({ code: 'unreachable' });
+    expect(fatal).toHaveLength(1);
   });
 });

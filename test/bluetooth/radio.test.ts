@@ -190,6 +190,15 @@ describe('the radio, with real noble', () => {
     await expect(client.connect(odd, { timeoutMs: 3000 })).resolves.toBeDefined();
   });
 
+  it('says that the adapter is full, of a lamp that it knows as well', async () => {
+    const { connect } = await setUp({ maxLinks: 1 });
+    await (await connect(ELK)).disconnect();
+    const link = await connect(TRIONES);
+    await expect(connect(ELK)).rejects.toMatchObject({ code: 'out_of_slots' });
+    await link.disconnect();
+    await expect(connect(ELK)).resolves.toBeDefined();
+  });
+
   it('refuses what is longer than the link takes, and writes what fits exactly', async () => {
     const { connect } = await setUp();
     const link = await connect(ELK);
@@ -349,6 +358,7 @@ describe('a controller that is stranger still', () => {
     const { air, client, connect } = await setUp();
     await air.inject('77616974');
     await until(() => client.status().restarts === 1 && client.adapter === 'poweredOn');
+    expect(client.status().lastReason).toMatch(/packet of type/);
     await (await connect(ELK)).write(frame('fff3', ON, 'request'));
   });
 

@@ -98,6 +98,7 @@ export class ConnectTurns {
     make: (peripheral: NoblePeripheral) => T,
   ): Promise<T> {
     const id = address.replaceAll(':', '');
+    const creations = this.#guard.creations;
     let failedByUs = false;
     try {
       return await new Promise<T>((resolve, reject) => {
@@ -124,7 +125,7 @@ export class ConnectTurns {
       });
     } catch (thrown) {
       if (failedByUs) {
-        await this.#letGo(id);
+        await this.#letGo(id, creations);
         // Only silence speaks against the type: a connection that failed was begun with a lamp that answered to it.
         this.#guessed.set(address, this.#typeOf(address) === 'public' ? 'random' : 'public');
       }
@@ -134,14 +135,17 @@ export class ConnectTurns {
     }
   }
 
-  /** Cancels, and waits until the controller has really let go: the attempt may not even have reached it yet. */
-  async #letGo(id: string): Promise<void> {
+  /**
+   * Cancels, and waits until the controller has really let go. The attempt may not even have reached it yet; and where it never
+   * does (the answer to noble's reset before it was lost), noble would keep every later one waiting behind it, for ever.
+   */
+  async #letGo(id: string, creations: number): Promise<void> {
     this.#noble.cancelConnect(id);
     const until = performance.now() + CANCEL_MS;
     let quiet = 0;
     for (let round = 1; performance.now() < until; round += 1) {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-      quiet = this.#guard.creating ? 0 : quiet + 1;
+      quiet = this.#guard.creating || this.#guard.creations === creations ? 0 : quiet + 1;
       if (quiet >= 4) return;
       if (this.#guard.creating && round % 20 === 0) this.#guard.cancelCreation();
     }

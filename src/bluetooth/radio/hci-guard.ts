@@ -57,6 +57,7 @@ export class HciGuard extends EventEmitter<TransportEvents> {
   readonly #connections = new Map<number, Connection>();
   /** The address octets (as on the air) of the connection that is being made. */
   #creating: Buffer | undefined;
+  #creations = 0;
 
   constructor(inner: HciTransport, events: GuardEvents) {
     super();
@@ -70,6 +71,11 @@ export class HciGuard extends EventEmitter<TransportEvents> {
   /** True while the controller is looking for a peer to connect to. */
   get creating(): boolean {
     return this.#creating !== undefined;
+  }
+
+  /** How many attempts the controller was told to make. */
+  get creations(): number {
+    return this.#creations;
   }
 
   bindRaw(deviceId?: number, parameters?: unknown): void {
@@ -118,6 +124,7 @@ export class HciGuard extends EventEmitter<TransportEvents> {
     const opcode = packet.readUInt16LE(1);
     if (opcode === CREATE_CONNECTION) this.#creating = Buffer.from(packet.subarray(10, 16));
     if (opcode === EXTENDED_CREATE_CONNECTION) this.#creating = Buffer.from(packet.subarray(7, 13));
+    if (opcode === CREATE_CONNECTION || opcode === EXTENDED_CREATE_CONNECTION) this.#creations += 1;
     // noble disconnects handle 0 when it does not know a peer: that may be another lamp's.
     return opcode !== DISCONNECT || this.#connections.has(packet.readUInt16LE(4));
   }
@@ -222,8 +229,9 @@ export class HciGuard extends EventEmitter<TransportEvents> {
       if (status !== 0 && this.#creating !== undefined) {
         const address = addressAt(this.#creating, 0);
         this.#creating = undefined;
-        this.#pass(packet);
+        // First: where noble knows the peer it says that the attempt failed, but not why.
         this.#events.onConnection(address, status);
+        this.#pass(packet);
         return;
       }
     }

@@ -78,13 +78,17 @@ export class NobleAdapter {
     for (;;) {
       const socket = new H4Socket(address);
       let lost = (): void => undefined;
-      socket.on('error', (thrown) => this.note(`the controller's stream: ${textOf(thrown)}`));
+      let why = 'the controller closed its connection';
+      socket.on('error', (thrown) => {
+        why = textOf(thrown);
+        this.note(`the controller's stream: ${why}`);
+      });
       socket.on('state', (up) => (up ? undefined : lost()));
       try {
         await socket.open();
         lost = () => {
           this.#changeState('poweredOff');
-          this.#events.fatal('the controller closed its connection');
+          this.#events.fatal(why);
         };
         return socket;
       } catch (thrown) {
