@@ -1,3 +1,5 @@
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Home, PORCH, senderFor, startHome } from '../support/home.ts';
 import { mosquittoMissing } from '../support/mosquitto.ts';
@@ -168,5 +170,20 @@ describe.skipIf(mosquittoMissing() !== undefined)('first light', () => {
       .map(({ body }) => body.id);
     expect(answers.length).toBeGreaterThan(0);
     expect(new Set(answers).size).toBe(answers.length);
+  });
+
+  it('has written no secret anywhere but into its own file, which only its user can read', async () => {
+    const { daemon } = home;
+    const file = join(daemon.stateDirectory, 'authorization.json');
+    const { access_token, refresh_token } = JSON.parse(await readFile(file, 'utf8'));
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    expect((await stat(daemon.stateDirectory)).mode & 0o777).toBe(0o700);
+    const said =
+      daemon.stdout + daemon.stderr + JSON.stringify(phone.heard.filter(({ topic }) => !topic.endsWith('/set')));
+    for (const secret of [access_token, refresh_token, token]) {
+      expect(secret).toMatch(/.{20}/);
+      expect(said.includes(secret)).toBe(false);
+    }
+    expect(daemon.stderr.length).toBeGreaterThan(1000);
   });
 });
