@@ -16,7 +16,7 @@ import type { AuthorizationStatus } from './oauth/status.ts';
 import { CommandRoad } from './road.ts';
 import { stateDirectoryAnswers } from './service/health.ts';
 import { StatusBoard } from './status.ts';
-import { StateDirectory, type StateFile } from './storage/state-directory.ts';
+import { StateDirectory } from './storage/state-directory.ts';
 import { runAll, type Task } from './task-group.ts';
 import { localApi } from './web/local-api.ts';
 import { serveOnSocket } from './web/socket.ts';
@@ -77,7 +77,7 @@ export async function runGateway(parts: GatewayParts, signal: AbortSignal): Prom
     const jwks = new JwksSource({
       locate: (inner) => jwksAddress(parts, inner),
       fetch: parts.fetch,
-      store: { issuer: access.issuer, ...stored(state.file('keys.json')) },
+      store: { issuer: access.issuer, file: state.file('keys.json') },
       clock,
       log,
     });
@@ -176,11 +176,6 @@ export async function runGateway(parts: GatewayParts, signal: AbortSignal): Prom
 /** Without an id_token nobody is known to be the owner. */
 const NO_OWNER =
   'the authorization server does not say who approved, so "owner" is nobody: name who may command under access.principals';
-
-const stored = (file: StateFile): Pick<StateFile, 'load' | 'save'> => ({
-  load: () => file.load(),
-  save: (value) => file.save(value),
-});
 
 /** Waits for `signal`, then does `what`. */
 async function onceAborted(signal: AbortSignal, what: () => Promise<void>): Promise<void> {

@@ -71,34 +71,3 @@ function keyOf(
   const sender = 'clientId' in principal ? [principal.subject, principal.clientId] : [];
   return JSON.stringify([principal.by, ...sender, kind, target, id]);
 }
-
-/** Lets through at most one denial a second and counts the rest: answers must not make a flood larger. */
-export class DenialLimiter {
-  readonly #clock: Clock;
-  readonly #everyMs: number;
-  #lastAt = Number.NEGATIVE_INFINITY;
-  #swallowed = 0;
-
-  constructor(options: { readonly clock: Clock; readonly everyMs?: number }) {
-    this.#clock = options.clock;
-    this.#everyMs = options.everyMs ?? 1000;
-  }
-
-  /** One more denial: may it be shown? */
-  pass(): boolean {
-    const now = this.#clock.monotonic();
-    if (now - this.#lastAt < this.#everyMs) {
-      this.#swallowed += 1;
-      return false;
-    }
-    this.#lastAt = now;
-    return true;
-  }
-
-  /** How many were held back since this was last asked. */
-  takeSwallowed(): number {
-    const count = this.#swallowed;
-    this.#swallowed = 0;
-    return count;
-  }
-}

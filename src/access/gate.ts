@@ -2,8 +2,8 @@ import { asPorchlightError, PorchlightError } from '../errors.ts';
 import type { Command } from '../lights/command.ts';
 import type { Principal } from '../lights/outcome.ts';
 import type { Clock } from '../lights/port.ts';
+import { Limiter } from '../limiter.ts';
 import { type Log, printable } from '../log.ts';
-import { DenialLimiter } from './answers.ts';
 import { decide, type PolicyRules } from './policy.ts';
 import type { TokenPrincipal, TokenVerifier } from './token.ts';
 
@@ -29,11 +29,12 @@ export interface Admitted {
 /** The one door that every command passes, whichever way it came. */
 export class Gate {
   readonly #options: GateOptions;
-  readonly #logged: DenialLimiter;
+  /** One line a second: a flood of refusals must not wear out an SD card. */
+  readonly #logged = new Limiter(1000);
+  #told = 0;
 
   constructor(options: GateOptions) {
     this.#options = options;
-    this.#logged = new DenialLimiter({ clock: options.clock });
   }
 
   /** Resolves when the command may act; rejects with the PorchlightError that says why it may not. */
@@ -110,9 +111,10 @@ export class Gate {
   }
 
   #log(command: Command, { code, message }: PorchlightError): void {
-    if (!this.#logged.pass()) return;
+    if (!this.#logged.pass(this.#options.clock.monotonic())) return;
     const { kind, target, credential } = command;
-    const unlogged = this.#logged.takeSwallowed();
+    const unlogged = this.#logged.swallowed - this.#told;
+    this.#told = this.#logged.swallowed;
     this.#options.log.info(
       { code, kind, target: printable(target, 80), credential: credential.kind, unlogged },
       `command refused: ${message}`,

@@ -32,8 +32,7 @@ export interface JwksOptions {
   readonly store?: {
     /** Whose keys they are: those of another issuer are not used. */
     readonly issuer: string;
-    readonly load: () => Promise<unknown>;
-    readonly save: (value: unknown) => Promise<void>;
+    readonly file: { load(): Promise<unknown>; save(value: unknown): Promise<void> };
   };
   readonly deadlineMs?: number;
   readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
@@ -162,7 +161,7 @@ export class JwksSource {
   async #recall(): Promise<void> {
     const { store, log } = this.#options;
     try {
-      const kept = Kept.safeParse(await store?.load());
+      const kept = Kept.safeParse(await store?.file.load());
       if (kept.success && kept.data.issuer === store?.issuer && this.#keys.size === 0) this.#replace(kept.data.keys);
     } catch (thrown) {
       log.warn({ err: thrown }, 'the stored keys of the authorization server cannot be read');
@@ -172,7 +171,7 @@ export class JwksSource {
   async #remember(keys: readonly unknown[]): Promise<void> {
     try {
       const { store } = this.#options;
-      await store?.save({ issuer: store.issuer, keys });
+      await store?.file.save({ issuer: store.issuer, keys });
     } catch (thrown) {
       this.#options.log.warn({ err: thrown }, 'the keys of the authorization server cannot be stored');
     }

@@ -18,7 +18,7 @@ export function parseDuration(value: unknown): number | undefined {
 /** A duration between two others (inclusive); the parsed value is in milliseconds. */
 export function duration(min: string, max: string) {
   const [low = 0, high = 0] = [parseDuration(min), parseDuration(max)];
-  const expected = `expected a duration from ${min} to ${max}, such as ${max === '4s' ? '15ms' : '30s'} (a plain number is seconds; ms, s, m and h are known)`;
+  const expected = `expected a duration from ${min} to ${max}, with its unit (ms, s, m, h; a plain number is seconds)`;
   return z
     .union([z.number().nonnegative(expected), z.string().regex(DURATION, expected)], { error: expected })
     .refine((value) => {

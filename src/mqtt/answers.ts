@@ -2,7 +2,7 @@ import type { IPublishPacket } from 'mqtt';
 import type { ErrorCode } from '../errors.ts';
 import type { Outcome } from '../lights/outcome.ts';
 import type { Clock } from '../lights/port.ts';
-import { Limiter } from './limiter.ts';
+import { Limiter } from '../limiter.ts';
 import type { Session } from './session.ts';
 import { type CommandTopic, isResponseTopic, resultTopic } from './topics.ts';
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Answers, DenialLimiter } from '../../src/access/answers.ts';
+import { Answers } from '../../src/access/answers.ts';
 import { PorchlightError } from '../../src/errors.ts';
 import type { Command } from '../../src/lights/command.ts';
 import type { Outcome, Principal } from '../../src/lights/outcome.ts';
@@ -154,20 +154,5 @@ describe('redelivery', () => {
       }),
       { numRuns: 200 },
     );
-  });
-});
-
-describe('denials', () => {
-  test('at most one a second passes, and the rest is counted', () => {
-    const clock = new FakeClock();
-    const limiter = new DenialLimiter({ clock });
-    let passed = 0;
-    for (let n = 0; n < 1000; n += 1) {
-      if (limiter.pass()) passed += 1;
-      clock.advance(10);
-    }
-    expect(passed).toBe(10);
-    expect(limiter.takeSwallowed()).toBe(990);
-    expect(limiter.takeSwallowed()).toBe(0);
   });
 });

@@ -40,9 +40,11 @@ describe('over a restart', () => {
       log: silent,
       store: {
         issuer,
-        load: async () => structuredClone(kept.value),
-        save: async (value) => {
-          kept.value = structuredClone(value);
+        file: {
+          load: async () => structuredClone(kept.value),
+          save: async (value) => {
+            kept.value = structuredClone(value);
+          },
         },
       },
       sleep: async () => stop.abort(),

@@ -257,7 +257,7 @@ describe('a wrong configuration', () => {
     [
       'a quoted plain number of seconds',
       'bluetooth: {idle_disconnect: "30"}',
-      '/p.yaml:3:30: bluetooth.idle_disconnect: expected a duration from 0s to 24h, such as 30s (a plain number is seconds; ms, s, m and h are known)',
+      '/p.yaml:3:30: bluetooth.idle_disconnect: expected a duration from 0s to 24h, with its unit (ms, s, m, h; a plain number is seconds)',
     ],
     [
       'a duration without sense',

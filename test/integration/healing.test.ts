@@ -74,13 +74,21 @@ describe.skipIf(mosquittoMissing() !== undefined)('the daemon stays up and heals
       const token = await server.tokenFor();
       phone = await senderFor({ ...home, broker, air });
       expect(await phone.command('porch', ON, { token })).toMatchObject({ outcome: 'confirmed' });
+      const now = Math.floor(Date.now() / 1000);
+      const claims = {
+        iss: server.issuer,
+        aud: AUDIENCE,
+        sub: 'owner',
+        client_id: 'demo-phone',
+        scope: 'lights:control',
+      };
+      const good = server.mint({ ...claims, jti: 'g', iat: now, exp: now + 120 }, { typ: 'at+jwt' });
       await server.close();
       // Its own token runs out and cannot be renewed: it says so, and goes on carrying commands whose tokens are good.
       const grace = await daemon.until(({ authorization }) => authorization.state === 'grace', 'grace', 20_000);
       expect(grace.authorization).toMatchObject({ state: 'grace', problem: { code: 'server_unreachable' } });
-      expect(await daemon.ask('POST', '/api/lights/porch/set', { state: 'OFF' })).toMatchObject({
-        outcome: 'confirmed',
-      });
+      expect(await phone.command('porch', { state: 'OFF' }, { token: good })).toMatchObject({ outcome: 'confirmed' });
+      expect(await daemon.ask('POST', '/api/lights/porch/set', ON)).toMatchObject({ outcome: 'confirmed' });
     } finally {
       await server.close();
     }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { Limiter } from '../../src/limiter.ts';
 import { BackOff } from '../../src/mqtt/back-off.ts';
-import { Limiter } from '../../src/mqtt/limiter.ts';
 import { Neighbours } from '../../src/mqtt/neighbours.ts';
 import { createPacketGuard } from '../../src/mqtt/packet-guard.ts';
 import { explainError, type Failure, problem } from '../../src/mqtt/problem.ts';
