@@ -14,8 +14,8 @@ export default defineConfig({
     'web/client': 'src/web/client.ts',
   },
   platform: 'node',
-  // Native or found at run time (noble), only there in a checkout (the demo's servers), or not strict-mode code (the QR code).
-  external: [/^node:/, /^@stoprocent\//, 'aedes', 'oidc-provider', 'qrcode-terminal'],
+  // Native or found at run time (noble; x11, which D-Bus asks for only without any other address), only there in a checkout (the demo's servers), or not strict-mode code (the QR code).
+  external: [/^node:/, /^@stoprocent\//, 'x11', 'aedes', 'oidc-provider', 'qrcode-terminal'],
   output: {
     dir: 'dist',
     format: 'esm',

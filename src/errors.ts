@@ -97,16 +97,16 @@ export const ERRORS = {
   timed_out: failed('The lamp did not answer in time.', 'Switch the lamp off and on again if this stays.'),
   identity_mismatch: failed(
     'The device at this address is not the lamp that it was.',
-    'If you replaced the lamp, correct its entry under "lights:".',
+    'If you replaced or updated the lamp, let it be learned anew: "porchlight forget LIGHT".',
   ),
   adapter_off: failed(
-    'The Bluetooth adapter is off.',
-    'Start the Bluetooth service ("systemctl start bluetooth") or unblock it ("rfkill unblock bluetooth").',
+    'The Bluetooth adapter is off, or not there.',
+    'Plug it in, start the Bluetooth service ("systemctl start bluetooth"), or unblock it ("rfkill unblock bluetooth").',
     69,
   ),
   adapter_stuck: failed(
     'The Bluetooth adapter does not answer.',
-    'Unplug and plug it, or restart the machine; the gateway keeps trying.',
+    'Unplug the adapter and plug it in again, or restart the machine; the gateway keeps trying.',
     69,
   ),
   radio_restarting: failed('The radio is being restarted.', 'Send the command again in a moment.', 69),

@@ -14,6 +14,7 @@ import { discover } from './oauth/discovery.ts';
 import { Session } from './oauth/session.ts';
 import type { AuthorizationStatus } from './oauth/status.ts';
 import { CommandRoad } from './road.ts';
+import { watchAir } from './scan.ts';
 import { stateDirectoryAnswers } from './service/health.ts';
 import { StatusBoard } from './status.ts';
 import { StateDirectory } from './storage/state-directory.ts';
@@ -57,8 +58,14 @@ export async function runGateway(parts: GatewayParts, signal: AbortSignal): Prom
     undo.push(() => state.close());
 
     // The air: lamps, the house they are in, the links to them, the radio process.
-    const lamps = await Lamps.open({ ...parts, onAvailability: (light, on) => bridge.publishAvailability(light, on) });
+    const lamps = await Lamps.open({
+      ...parts,
+      pins: state.file('lamps.json'),
+      onAvailability: (light, on) => bridge.publishAvailability(light, on),
+      onRadio: () => board.changed(),
+    });
     undo.push(() => lamps.closeAir());
+    lamps.forgetOthers();
 
     // Being authorized: a person approves this gateway once.
     const trust = new ClockTrust({ trust: config.clock.trust, clock, highWater: state.file('clock.json'), log });
@@ -120,10 +127,12 @@ export async function runGateway(parts: GatewayParts, signal: AbortSignal): Prom
       log,
       status: () => board.status(),
       lights: () => lamps.view(),
+      forget: (id) => lamps.forget(id),
       handle: road.handle,
       requestCode: () => session.requestCode(),
       revoke: () => session.revoke(),
       watch: (listener) => lamps.house.watch((target, now) => listener('state', { target, ...now })),
+      scan: (listener) => watchAir(lamps, listener),
     });
 
     session.onChange(({ state, subject }) => {

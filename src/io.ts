@@ -6,6 +6,8 @@ export interface Io {
   /** Standard output is a terminal that shows colours and blocks (and NO_COLOR is not set). */
   readonly colours: boolean;
   readonly isTerminal: boolean;
+  /** Columns and rows of the terminal that standard output is, asked anew each time; absent: it is none. */
+  readonly size?: () => { readonly columns: number; readonly rows: number };
   /** Standard error is a terminal, so a person reads the log. */
   readonly logsToTerminal: boolean;
   readonly pid: number;

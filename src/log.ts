@@ -35,12 +35,20 @@ export function createLog(level: string, destination?: DestinationStream): Log {
   return destination === undefined ? pino(options) : pino(options, destination);
 }
 
-const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+/**
+ * What is not to reach a terminal or a log as it is: control characters (C0, C1), line and paragraph separators, marks that turn
+ * the direction of writing, characters that nobody sees, halves of surrogate pairs, noncharacters and tags.
+ */
+const UNPRINTABLE =
+  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff\u{e0000}-\u{e007f}]/gu;
 
 /** Text from outside (a lamp's name, a server's words) made safe for terminals and logs, and at most `max` characters long. */
 export function printable(text: string, max = 200): string {
-  const clean = text.replace(UNPRINTABLE, '\ufffd');
-  return clean.length > max ? `${clean.slice(0, max)}…` : clean;
+  // No more than is shown is looked at, however long the text is.
+  const clean = text.slice(0, 2 * max + 2).replace(UNPRINTABLE, '\ufffd');
+  if (clean.length <= max) return clean;
+  // A cut must not leave half a pair behind.
+  return `${clean.slice(0, max).replace(/[\ud800-\udfff]$/u, '')}…`;
 }
 
 const LEVELS: Readonly<Record<string, string>> = {

@@ -20,6 +20,7 @@ const io: Io = {
   stderr: (text) => void process.stderr.write(text),
   env: process.env,
   isTerminal,
+  ...(isTerminal && { size: () => ({ columns: process.stdout.columns ?? 80, rows: process.stdout.rows ?? 24 }) }),
   logsToTerminal: process.stderr.isTTY === true,
   colours: isTerminal && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb',
   pid: process.pid,

@@ -1,4 +1,6 @@
+import type { LadderStatus } from './bluetooth/ladder.ts';
 import type { LinksStatus } from './bluetooth/links.ts';
+import type { RadioStatus } from './bluetooth/radio-client.ts';
 import type { ClockTrust } from './clock.ts';
 import type { Config } from './config/schema.ts';
 import { ERRORS, type ErrorCode } from './errors.ts';
@@ -39,9 +41,16 @@ export interface GatewayStatus {
     readonly restarts: number;
     readonly last_reason?: string;
     readonly pid?: number;
+    /** Seconds since anybody at all was heard; absent: nobody yet in this life, or a connection is being made. */
+    readonly heard_s?: number;
+    /** Scans that the radio began anew in this life. */
+    readonly rescans?: number;
+    readonly memory_mb?: number;
+    /** What was done against an adapter that does not work, since the start. */
+    readonly ladder: LadderStatus;
     readonly problem?: Trouble;
   };
-  readonly links: Pick<LinksStatus, 'used' | 'max' | 'waiting'>;
+  readonly links: Pick<LinksStatus, 'used' | 'free' | 'max' | 'waiting'>;
   readonly lights: readonly LampView[];
   readonly counts: Readonly<Record<string, number>>;
 }
@@ -53,7 +62,7 @@ export interface StatusParts {
   readonly session: Pick<Session, 'status'>;
   readonly trust: Pick<ClockTrust, 'trusted' | 'why'>;
   readonly bridge: Pick<MqttBridge, 'connection' | 'counts' | 'publishStatus'>;
-  readonly lamps: Pick<Lamps, 'view' | 'links' | 'radio'>;
+  readonly lamps: Pick<Lamps, 'view' | 'links' | 'radio' | 'ladder'>;
   readonly road: Pick<CommandRoad, 'counts'>;
 }
 
@@ -96,15 +105,15 @@ export class StatusBoard {
     const { config, version, clock, session, trust, bridge, lamps, road } = this.#parts;
     const authorization = session.status;
     const connection = bridge.connection;
-    const { running, adapter, restarts, lastReason, pid } = lamps.radio.status();
-    const { used, max, waiting } = lamps.links.status();
+    const radio = lamps.radio.status();
+    const { used, free, max, waiting } = lamps.links.status();
     const lights = lamps.view();
-    const radioTrouble = running ? adapterTrouble(adapter) : trouble('radio_restarting');
+    const radioTrouble = lamps.ladder.problem ?? troubleOf(radio);
     const connected = connection?.connected ?? false;
     return {
       id: config.gateway.id,
       version,
-      healthy: authorization.state === 'authorized' && trust.trusted && connected && running && adapter === 'poweredOn',
+      healthy: authorization.state === 'authorized' && trust.trusted && connected && isWell(radio, radioTrouble),
       started_at: this.#startedWall,
       uptime_s: Math.round((clock.monotonic() - this.#startedAt) / 1000),
       authorization,
@@ -117,14 +126,11 @@ export class StatusBoard {
         ...(connection?.problem !== undefined && { problem: connection.problem }),
       },
       radio: {
-        state: running ? 'running' : 'restarting',
-        adapter,
-        restarts,
-        ...(lastReason !== undefined && { last_reason: lastReason }),
-        ...(pid !== undefined && { pid }),
+        ...radioView(radio),
+        ladder: lamps.ladder.status(),
         ...(radioTrouble !== undefined && { problem: radioTrouble }),
       },
-      links: { used, max, waiting },
+      links: { used, free, max, waiting },
       lights,
       counts: {
         lights: lights.length,
@@ -136,12 +142,46 @@ export class StatusBoard {
   }
 }
 
+const isWell = ({ running, adapter }: RadioStatus, problem: Trouble | undefined): boolean =>
+  running && adapter === 'poweredOn' && problem === undefined;
+
+function radioView({
+  running,
+  adapter,
+  restarts,
+  lastReason,
+  pid,
+  pulse,
+}: RadioStatus): Omit<GatewayStatus['radio'], 'ladder' | 'problem'> {
+  return {
+    state: running ? 'running' : 'restarting',
+    adapter,
+    restarts,
+    ...(lastReason !== undefined && { last_reason: lastReason }),
+    ...(pid !== undefined && { pid }),
+    ...(pulse !== undefined && { rescans: pulse.rescans, memory_mb: Math.round(pulse.rss / 1024 / 1024) }),
+    ...(pulse?.heardMs !== undefined && { heard_s: Math.round(pulse.heardMs / 1000) }),
+  };
+}
+
+function troubleOf({ running, adapter }: RadioStatus): Trouble | undefined {
+  switch (adapter) {
+    case 'poweredOff':
+      return trouble('adapter_off');
+    case 'unauthorized':
+      return { code: 'adapter_off', message: 'The gateway may not use the Bluetooth adapter.', hint: NOT_ALLOWED };
+    case 'unsupported':
+      return { code: 'adapter_off', message: 'The Bluetooth adapter cannot be used.', hint: NOT_USABLE };
+    default:
+      return running ? undefined : trouble('radio_restarting');
+  }
+}
+
+const NOT_ALLOWED =
+  'Start it as the shipped service, which has the capability CAP_NET_RAW, or set bluetooth.backend: dbus.';
+const NOT_USABLE = 'Does it know Bluetooth Low Energy? Is it another program\'s? "porchlight check" tells more.';
+
 function trouble(code: ErrorCode): Trouble {
   const { message, hint } = ERRORS[code];
   return { code, message, hint };
-}
-
-function adapterTrouble(adapter: string): Trouble | undefined {
-  if (adapter === 'poweredOn' || adapter === 'unknown' || adapter === 'resetting') return undefined;
-  return trouble(adapter === 'poweredOff' ? 'adapter_off' : 'adapter_stuck');
 }

@@ -46,8 +46,17 @@ describe('printable', () => {
     ['a\r\nb', 'a\ufffd\ufffdb'],
     ['\u202egnp', '\ufffdgnp'],
     ['\u0085\u009b', '\ufffd\ufffd'],
+    ['\u061cA\u2066B\u2069', '\ufffdA\ufffdB\ufffd'],
+    ['in\u00advi\u200bsi\ufeffble\u{e0041}', 'in\ufffdvi\ufffdsi\ufffdble\ufffd'],
+    ['half \ud83d of a pair \udca1', 'half \ufffd of a pair \ufffd'],
     ['plain ünïcode 💡', 'plain ünïcode 💡'],
   ])('makes %j into %j', (text, safe) => expect(printable(text)).toBe(safe));
 
   it('is bounded', () => expect(printable('x'.repeat(1000), 10)).toBe('xxxxxxxxxx…'));
+
+  it('is never cut in the middle of a character', () => {
+    expect(printable('💡'.repeat(10), 5)).toBe('💡💡…');
+    expect(printable('💡'.repeat(10), 6)).toBe('💡💡💡…');
+    expect(printable('💡💡', 4)).toBe('💡💡');
+  });
 });

@@ -36,6 +36,7 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   'mqtt-packet': ['mqtt'],
   '@stoprocent/noble': ['bluetooth/radio'],
   '@stoprocent/bluetooth-hci-socket': ['bluetooth/radio'],
+  '@particle/dbus-next': ['bluetooth/radio'],
   'qrcode-terminal': ['prompt'],
   hono: ['web'],
   '@hono/node-server': ['web'],
@@ -45,14 +46,14 @@ const OWNERS: Readonly<Record<string, readonly string[]>> = {
   'node-cron': ['schedule'],
   suncalc: ['schedule'],
   // Bytes from outside are parsed at every edge; the core and the families get what was parsed.
-  zod: ['config', 'cli', 'demo', 'storage', 'clock.ts', ...PEERS],
+  zod: ['config', 'cli', 'demo', 'doctor', 'storage', 'clock.ts', ...PEERS],
 };
 
 /** The only files that may touch the process: its entries, and the configuration that reads the environment. */
 const PROCESS = ['main.ts', 'config', 'bluetooth/radio/main.ts', 'bluetooth/air/main.ts'];
 
 /** Those who start an air process, and so speak its messages. Not the radio. */
-const AIR_SPEAKERS = ['demo', 'lamps.ts', 'bluetooth/virtual-air.ts'];
+const AIR_SPEAKERS = ['demo', 'backend.ts', 'bluetooth/virtual-air.ts'];
 
 /** Silences a remark that a development package makes at its import. */
 const CONSOLE = ['demo/authorization-server.ts'];
@@ -393,7 +394,7 @@ describe('the scanner', () => {
 });
 
 it('tests mirror src: no test folder stands for a part that is not there', () => {
-  const free = ['integration', 'system', 'bench', 'support', 'fixtures'];
+  const free = ['integration', 'system', 'bench', 'load', 'campaign', 'support', 'fixtures'];
   const folders = readdirSync(join(ROOT, 'test'), { withFileTypes: true }).filter((entry) => entry.isDirectory());
   const strays = folders.map(({ name }) => name).filter((name) => !free.includes(name) && !existsSync(join(SRC, name)));
   expect(strays).toEqual([]);

@@ -179,6 +179,17 @@ describe.skipIf(missing)('systemd judges the unit (needs systemd-analyze: apt-ge
     });
   });
 
+  it('takes every capability and the raw Bluetooth sockets away with the drop-in for bluetoothd', () => {
+    const dropIn = read(readFileSync(join(SYSTEMD, 'porchlight.service.d', 'dbus.conf.example'), 'utf8'), 'Service');
+    expect(dropIn.get('CapabilityBoundingSet')).toEqual([]);
+    expect(dropIn.get('AmbientCapabilities')).toEqual([]);
+    expect(dropIn.get('RestrictAddressFamilies')).toEqual(['AF_UNIX AF_INET AF_INET6']);
+    withDropIns(['dbus.conf.example'], () => {
+      const { status, stdout } = analyze('security', '--offline=true', '--threshold=15', '--no-pager', unit);
+      expect(status, stdout.trimEnd().split('\n').at(-1)).toBe(0);
+    });
+  });
+
   it('makes the user and the group from the sysusers file', () => {
     const program = spawnSync('systemd-sysusers', ['--version'], { encoding: 'utf8' });
     if (program.error !== undefined) return expect(process.env['CI']).not.toBe('true');

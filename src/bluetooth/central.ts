@@ -6,11 +6,21 @@ export interface Central {
   readonly adapter: AdapterState;
   /**
    * Makes a link and knows its characteristics. Rejects with `unreachable` (not heard or no answer before the deadline),
-   * `connect_failed`, `out_of_slots`, `adapter_off`, `radio_restarting`, `timed_out`.
+   * `connect_failed`, `out_of_slots`, `adapter_off`, `adapter_stuck`, `radio_restarting`, `timed_out`.
    */
-  connect(address: string, options: { readonly timeoutMs: number; readonly signal?: AbortSignal }): Promise<Link>;
+  connect(address: string, options: ConnectOptions): Promise<Link>;
   /** Turns listening for adverts on or off; it stays so over restarts of the radio. */
   scan(on: boolean): Promise<void>;
+}
+
+export interface ConnectOptions {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+  /**
+   * The connection stands, and its characteristics are being read: the adapter has its one attempt free again, so the next
+   * lamp's may begin. Called at most once, and before the promise settles.
+   */
+  readonly onConnected?: () => void;
 }
 
 export type AdapterState = 'unknown' | 'resetting' | 'unsupported' | 'unauthorized' | 'poweredOff' | 'poweredOn';
@@ -19,6 +29,37 @@ export type AdapterState = 'unknown' | 'resetting' | 'unsupported' | 'unauthoriz
 export interface CentralEvents {
   onAdapter(state: AdapterState): void;
   onHeard(heard: Heard): void;
+  /** Every few seconds, how well the adapter hears; `ladder.ts` judges it. */
+  onPulse?(pulse: Pulse): void;
+  onSign?(sign: Sign): void;
+  /** One life of the radio is over; another begins. Not called for the end that `stop` asked for. */
+  onEnded?(end: RadioEnd): void;
+}
+
+/**
+ * What shows that the adapter works: a link was made; a lamp answered on one; or an attempt to connect ended by the
+ * controller's own word, which a stuck one does not give.
+ */
+export type Sign = 'linked' | 'answered' | 'let_go';
+
+/** How one life of the radio ended. */
+export interface RadioEnd {
+  /** For logs and `status`; made printable. */
+  readonly reason: string;
+  /** What the radio says that it is: the adapter is not there, or does not answer; absent: anything else. */
+  readonly code?: 'adapter_off' | 'adapter_stuck';
+  /** A connection was being made. */
+  readonly connecting: boolean;
+}
+
+/** A sign of life of the radio, with what it knows of its adapter's health. */
+export interface Pulse {
+  /** Milliseconds since the last advert of anybody; absent: none yet in this life of the radio, or it is not listening now. */
+  readonly heardMs?: number;
+  /** Scans begun anew by the radio itself in this life, because they had gone silent or were refused. */
+  readonly rescans: number;
+  /** Bytes that the radio's process holds. */
+  readonly rss: number;
 }
 
 /** One advertisement as received. */

@@ -9,3 +9,5 @@ export const MOST_UUIDS = 32;
 export const MOST_SERVICE_DATA = 16;
 /** Values of one write request between gateway and radio; a change of a lamp is two or three. */
 export const MOST_VALUES = 16;
+/** Bytes of one message of the radio, as JSON: the longest that it has reason to send is 64 characteristics, some 30 KB. */
+export const LONGEST_MESSAGE = 64 * 1024;

@@ -1,110 +1,147 @@
-import type { ErrorCode, PorchlightError } from '../errors.ts';
+import type { PorchlightError } from '../errors.ts';
 import type { Link } from './central.ts';
+import { RETRIES, UNHEARD_WAIT_MS, waitAfter } from './link-retry.ts';
+import type { Use } from './link-use.ts';
 
-/** The first wait after a failure of the air, and the longest: it doubles in between. */
-const FIRST_WAIT_MS = 200;
-const LONGEST_WAIT_MS = 4000;
-/** A radio that restarts or an adapter that is off: the scheduler waits for its word, this only prevents a busy loop. */
-const ADAPTER_WAIT_MS = 50;
-/** A lamp that nobody hears is tried again without an advert after this long: adverts can be missed. */
-const UNHEARD_WAIT_MS = 5000;
-/** An advert younger than this means that the lamp is there. */
+/** A sign of life younger than this means that the lamp is there. */
 const FRESH_MS = 30_000;
+/** A lamp that failed stands in the queue as if it had come this much later, */
+const FAILED_HANDICAP_MS = 4000;
+/** and one that nobody hears, this much. */
+const UNHEARD_HANDICAP_MS = 2000;
+/** Turns that follow each other within this time are one run: a slider is being moved. */
+const RUN_GAP_MS = 250;
+/** As many turns make a run. */
+const RUN_TURNS = 3;
+/** A failure so shortly before the adapter went away was the adapter's. */
+const BLAME_MS = 250;
 
-const RETRIED: ReadonlySet<ErrorCode> = new Set([
-  'unreachable',
-  'out_of_slots',
-  'connect_failed',
-  'link_lost',
-  'timed_out',
-  'adapter_off',
-  'adapter_stuck',
-  'radio_restarting',
-]);
+/** `connecting` holds the adapter's one attempt; `discovering` only a link. */
+export type Phase = 'none' | 'connecting' | 'discovering' | 'linked' | 'releasing';
 
-/** Whether another attempt can help. Refusals of the lamp, and mistakes of ours, stay what they are. */
-export const isRetried = (error: PorchlightError): boolean => RETRIED.has(error.code);
-
-/** One who wants the link: settled exactly once. */
-export interface Use {
-  /** Monotonic ms. */
-  readonly until: number;
-  readonly turn: (link: Link) => Promise<void>;
-  readonly fail: (error: PorchlightError) => void;
-  readonly isOver: () => boolean;
-  last: PorchlightError | undefined;
+/** An attempt under way. */
+export interface Attempt {
+  readonly cancel: AbortController;
+  readonly startedAt: number;
+  /** When its characteristics began to be read. */
+  connectedAt: number | undefined;
 }
 
-/** Everything about the link to one address: who waits for it, and what was learned from earlier attempts. */
+/** Everything about the link to one address: who waits for it, where it stands, and what earlier attempts taught. */
 export class Line {
   readonly address: string;
   readonly uses: Use[] = [];
+  phase: Phase = 'none';
   link: Link | undefined;
+  attempt: Attempt | undefined;
   /** Whose turn is under way. */
   current: Use | undefined;
-  /** The link is being given back. */
-  releasing = false;
-  /** The attempt under way, if any. */
-  attempt: { readonly cancel: AbortController; readonly startedAt: number } | undefined;
-  linkedAt = 0;
-  lastUsedAt = 0;
-  lastAttemptAt = Number.NEGATIVE_INFINITY;
-  /** When the first of those who wait now began to wait. */
+  /** When it came to wait for a link. */
   waitingSince = 0;
   /** Monotonic ms before which no attempt is made. */
   notBefore = 0;
-  heardAt = Number.NEGATIVE_INFINITY;
+  lastUsedAt = 0;
   idleTimer: NodeJS.Timeout | undefined;
+  #seenAt = Number.NEGATIVE_INFINITY;
   #failures = 0;
+  #failedAt = Number.NEGATIVE_INFINITY;
+  /** Attempts that were ended while the lamp was naming its characteristics: the next one gets longer. */
+  #cuts = 0;
+  #run = 0;
   #waitsForAdvert = false;
 
   constructor(address: string) {
     this.address = address;
   }
 
-  get running(): boolean {
-    return this.current !== undefined;
-  }
-
-  get takesSlot(): boolean {
-    return this.link !== undefined || this.attempt !== undefined || this.releasing;
+  get wantsLink(): boolean {
+    return this.uses.length > 0 && this.phase === 'none' && this.current === undefined;
   }
 
   get isIdle(): boolean {
-    return this.link !== undefined && this.uses.length === 0 && !this.running && !this.releasing;
+    return this.phase === 'linked' && this.uses.length === 0 && this.current === undefined;
   }
 
-  wantsLink(): boolean {
-    return this.uses.length > 0 && !this.takesSlot && !this.running;
+  /** Until then the next turn of a run may come: giving the link back in between would only cost a new one. */
+  get runEnds(): number {
+    return this.#run < RUN_TURNS ? Number.NEGATIVE_INFINITY : this.lastUsedAt + RUN_GAP_MS;
+  }
+
+  get cuts(): number {
+    return this.#cuts;
+  }
+
+  /** It was heard or linked lately, and its last attempt did not fail. */
+  isTrusted(now: number): boolean {
+    return this.#failures === 0 && this.isFresh(now);
   }
 
   isFresh(now: number): boolean {
-    return now - this.heardAt < FRESH_MS;
+    return now - this.#seenAt < FRESH_MS;
   }
 
-  hear(now: number): void {
-    this.heardAt = now;
-    if (!this.#waitsForAdvert) return;
+  /** Its place in the queue: the lamp of the smallest is next. It never grows while a lamp waits, save when it is not heard any more. */
+  place(now: number): number {
+    const since = Math.max(this.waitingSince, this.notBefore);
+    if (this.#failures > 0) return since + FAILED_HANDICAP_MS;
+    return this.isFresh(now) ? since : since + UNHEARD_HANDICAP_MS;
+  }
+
+  /** The lamp gave a sign of life. True where an attempt waited for it. */
+  see(now: number): boolean {
+    this.#seenAt = now;
+    if (!this.#waitsForAdvert) return false;
     this.#waitsForAdvert = false;
     this.notBefore = now;
+    return true;
   }
 
-  succeed(): void {
+  beginTurn(use: Use, now: number): void {
+    clearTimeout(this.idleTimer);
+    this.#run = now - this.lastUsedAt < RUN_GAP_MS ? this.#run + 1 : 1;
+    this.current = use;
+  }
+
+  endTurn(now: number): void {
+    this.current = undefined;
+    this.lastUsedAt = now;
+  }
+
+  /** The lamp did or said something: whatever it failed at before is forgiven. */
+  succeed(now: number): void {
     this.#failures = 0;
+    this.#cuts = 0;
     this.#waitsForAdvert = false;
+    this.#seenAt = now;
     this.notBefore = 0;
   }
 
-  /** Sets the wait that this failure asks for. */
-  backOff(error: PorchlightError, now: number): void {
-    if (error.code === 'radio_restarting' || error.code === 'adapter_off') {
-      this.notBefore = now + ADAPTER_WAIT_MS;
-    } else if (error.code === 'unreachable' && !this.isFresh(now)) {
-      this.#waitsForAdvert = true;
-      this.notBefore = now + UNHEARD_WAIT_MS;
-    } else {
-      this.notBefore = now + Math.min(FIRST_WAIT_MS * 2 ** this.#failures, LONGEST_WAIT_MS);
-      this.#failures = Math.min(this.#failures + 1, 10);
-    }
+  /** It is there, but is not what it should be: others go first. */
+  distrust(): void {
+    this.#failures = Math.max(1, this.#failures);
+  }
+
+  /** Sets the wait that this failure of the lamp's own asks for. */
+  backOff({ code }: PorchlightError, now: number): void {
+    const retry = RETRIES[code];
+    if (retry === undefined) return;
+    const unheard = retry.untilHeard === true && !this.isFresh(now);
+    this.#waitsForAdvert = unheard;
+    this.notBefore = now + (unheard ? UNHEARD_WAIT_MS : waitAfter(retry, this.#failures));
+    this.#failures += 1;
+    this.#failedAt = now;
+  }
+
+  cut(): void {
+    this.#cuts = Math.min(this.#cuts + 1, 2);
+  }
+
+  /** The adapter went away: a failure of that very moment was not the lamp's. */
+  forgive(now: number): void {
+    if (now - this.#failedAt > BLAME_MS) return;
+    this.#failures = Math.max(0, this.#failures - 1);
+    this.#failedAt = Number.NEGATIVE_INFINITY;
+    this.#waitsForAdvert = false;
+    this.notBefore = now;
   }
 }

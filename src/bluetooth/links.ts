@@ -2,7 +2,10 @@ import { asPorchlightError, PorchlightError } from '../errors.ts';
 import type { Clock } from '../lights/port.ts';
 import type { Log } from '../log.ts';
 import type { Central, Link } from './central.ts';
-import { isRetried, Line, type Use } from './link-line.ts';
+import { Attempts } from './link-attempts.ts';
+import { Line } from './link-line.ts';
+import { isRetried } from './link-retry.ts';
+import { type Use, useOf } from './link-use.ts';
 
 export interface LinksParts {
   readonly central: Central;
@@ -15,8 +18,12 @@ export interface LinksParts {
 }
 
 export interface LinksStatus {
+  /** Links that are held, made or given back. */
   readonly used: number;
+  /** As configured. */
   readonly max: number;
+  /** Links that could be made now: fewer than `max - used` while the adapter is known to have less room. */
+  readonly free: number;
   /** Lamps that somebody wants and that have no link. */
   readonly waiting: number;
   readonly links: readonly {
@@ -26,29 +33,40 @@ export interface LinksStatus {
   }[];
 }
 
-/** An attempt's deadline when nobody else waits: some lamps advertise every few seconds only. */
-const ATTEMPT_MS = 10_000;
-/** When others wait: a lamp that was heard answers in less, and one that was not must not hold up those that were. */
-const ATTEMPT_OTHERS_MS = 4000;
-const ATTEMPT_UNHEARD_OTHERS_MS = 2000;
-/** A lamp that is commanded without pause gives way to one that has waited this long for a slot. */
-const PATIENCE_MS = 2000;
 const CLOSE_MS = 1000;
-/** Should nobody say that the adapter is back. */
-const ADAPTER_POLL_MS = 500;
 
 /**
- * The link budget: who has one of the adapter's few connections. One turn at a time per lamp, one attempt at a time for all.
- * Retries are spent here and nowhere else.
+ * The link budget: who has one of the adapter's few connections. One turn at a time per lamp. Links are kept while used, and
+ * given back when idle or when others wait: the one that is idle longest first, never one with work in flight, as many at once
+ * as lamps wait. Retries are spent here and nowhere else (`link-retry.ts`).
+ *
+ * None starves. Let N lamps want K links, D of them be dead and M mute; t_connect the time until a living lamp's connection
+ * stands, t_cycle the time from the begin of its attempt until its link is given back, with one turn in between. A lamp that
+ * answers has its turn, counted from when it came to wait or, after a failure, from the end of its wait, within
+ *
+ *     H + P + A·(D + 1) + N·t_connect + (⌈N/K⌉ + 1)·t_cycle + ⌈M/K⌉·S
+ *
+ * P = 2 s: the patience with lamps that are commanded without pause (`link-queue.ts`). A: the share of an attempt that nobody
+ * answers, 4 s for a lamp that was heard and has not failed, else 2 s, and the time its cancelling takes. S = 8 s: the longest
+ * that a mute lamp keeps a link for which others wait, where the radio ends an attempt when told to (`link-share.ts`). H = 4 s
+ * for a lamp that failed, 2 s for one that is not heard, else 0 (`link-line.ts`). Each lamp goes before it at most once.
  */
 export class Links {
   readonly #parts: LinksParts;
   readonly #lines = new Map<string, Line>();
-  #timer: NodeJS.Timeout | undefined;
+  readonly #attempts: Attempts;
   #closed = false;
 
   constructor(parts: LinksParts) {
     this.#parts = parts;
+    this.#attempts = new Attempts({
+      central: parts.central,
+      max: parts.maxConnections,
+      now: () => parts.clock.monotonic(),
+      log: parts.log,
+      onLinked: (line, link) => this.#linked(line, link),
+      release: (line) => void this.#release(line),
+    });
   }
 
   /**
@@ -59,53 +77,24 @@ export class Links {
     return new Promise<T>((resolve, reject) => {
       if (this.#closed || signal?.aborted === true) return reject(new PorchlightError('stopping'));
       const line = this.#line(address);
-      let over = false;
-      const end = (): boolean => {
-        if (over) return false;
-        over = true;
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', abort);
-        line.uses.splice(line.uses.indexOf(use), 1);
-        return true;
-      };
-      const fail = (error: PorchlightError): void => {
-        if (!end()) return;
-        reject(error);
-        this.#pump();
-      };
-      const use: Use = {
-        until,
-        last: undefined,
-        isOver: () => over,
-        fail,
-        turn: async (link) => {
-          const value = await turn(link);
-          if (end()) resolve(value);
-        },
-      };
-      const abort = (): void => fail(new PorchlightError('stopping'));
-      const timer = setTimeout(() => this.#expire(line, use), Math.max(0, until - this.#now()));
-      signal?.addEventListener('abort', abort, { once: true });
-      if (line.uses.length === 0) line.waitingSince = this.#now();
+      const onTime = (late: Use): void => this.#expire(line, late);
+      const onEnd = (ended: Use): void => this.#end(line, ended);
+      const use = useOf({ until, now: this.#now(), turn, signal, resolve, reject, onTime, onEnd });
       line.uses.push(use);
-      this.#pump();
+      this.#attempts.file(line);
+      if (line.phase === 'none') this.#attempts.schedule();
+      else this.#serve(line);
     });
   }
 
   /** An advert of this address: the lamp is there. */
   heard(address: string): void {
-    const line = this.#lines.get(address);
-    if (line === undefined) {
-      this.#line(address).hear(this.#now());
-    } else {
-      line.hear(this.#now());
-      if (line.uses.length > 0) this.#pump();
-    }
+    if (this.#line(address).see(this.#now())) this.#attempts.schedule();
   }
 
   /** The adapter's state changed: those who wait for it may go on. */
   adapterChanged(): void {
-    this.#pump();
+    this.#attempts.adapterChanged();
   }
 
   isLinked(address: string): boolean {
@@ -113,31 +102,40 @@ export class Links {
   }
 
   status(): LinksStatus {
-    const taken = [...this.#lines.values()].filter((line) => line.takesSlot);
+    const { slots, queue } = this.#attempts;
     return {
-      used: taken.length,
-      max: this.#parts.maxConnections,
-      waiting: [...this.#lines.values()].filter((line) => line.wantsLink()).length,
-      links: taken.map((line) => ({
-        address: line.address,
-        state: line.releasing ? 'releasing' : line.link === undefined ? 'connecting' : 'connected',
-        busy: line.running,
+      used: slots.used,
+      max: slots.max,
+      free: Math.max(0, slots.free(this.#now())),
+      waiting: queue.size,
+      links: [...slots].map(({ address, phase, current }) => ({
+        address,
+        state: phase === 'linked' ? 'connected' : phase === 'releasing' ? 'releasing' : 'connecting',
+        busy: current !== undefined,
       })),
     };
+  }
+
+  /** Gives back every link without work in flight, and returns how many. What is wanted is linked anew. */
+  releaseAll(reason: string): number {
+    const idle = [...this.#attempts.slots].filter((line) => line.isIdle);
+    if (idle.length > 0) this.#parts.log.debug({ reason, links: idle.length }, 'links are given back');
+    for (const line of idle) void this.#release(line);
+    return idle.length;
   }
 
   /** Ends everyone who waits with `stopping` and gives the links back, within a second. */
   async close(): Promise<void> {
     this.#closed = true;
-    clearTimeout(this.#timer);
-    const lines = [...this.#lines.values()];
-    for (const line of lines) {
+    this.#attempts.stop();
+    const { slots, queue } = this.#attempts;
+    for (const line of [...queue, ...slots]) {
       for (const use of [...line.uses]) use.fail(new PorchlightError('stopping'));
       line.attempt?.cancel.abort();
     }
     let late: NodeJS.Timeout | undefined;
     await Promise.race([
-      Promise.all(lines.map((line) => this.#release(line))),
+      Promise.all([...slots].map((line) => this.#release(line))),
       new Promise<void>((resolve) => {
         late = setTimeout(resolve, CLOSE_MS);
       }),
@@ -157,178 +155,12 @@ export class Links {
     return line;
   }
 
-  /** Looks at who waits and starts whatever can be started. Called after every change. */
-  #pump(): void {
-    if (this.#closed) return;
-    for (const line of this.#lines.values()) {
-      const use = line.uses[0];
-      if (use !== undefined && line.link !== undefined && !line.running && !line.releasing) {
-        void this.#runTurn(line, line.link, use);
-      }
-    }
-    this.#connectNext();
-  }
-
-  async #runTurn(line: Line, link: Link, use: Use): Promise<void> {
-    line.current = use;
-    clearTimeout(line.idleTimer);
-    try {
-      await use.turn(link);
-      line.succeed();
-    } catch (thrown) {
-      await this.#turnFailed(line, link, use, asPorchlightError(thrown));
-    }
-    line.current = undefined;
-    line.lastUsedAt = this.#now();
-    if (line.link === undefined) line.waitingSince = this.#now();
-    if (this.#mustYield(line)) void this.#release(line);
-    else if (line.isIdle) this.#rest(line);
-    this.#pump();
-  }
-
-  async #turnFailed(line: Line, link: Link, use: Use, error: PorchlightError): Promise<void> {
-    if (!isRetried(error)) {
-      use.fail(error);
-      // Whoever puts the right lamp back is not to wait until this link was idle for long enough.
-      if (error.code === 'identity_mismatch' && line.link === link) await this.#release(line);
-      return;
-    }
-    use.last = error;
-    line.backOff(error, this.#now());
-    if (use.until <= this.#now()) use.fail(error);
-    // Whatever went wrong on it: the next attempt starts with a fresh link.
-    if (line.link === link) await this.#release(line);
-  }
-
-  /** Who waits for a slot longest, if a lamp that is used without pause should make room. */
-  #mustYield(line: Line): boolean {
-    if (line.link === undefined || line.uses.length === 0 || this.#free() > 0) return false;
-    const now = this.#now();
-    return [...this.#lines.values()].some((other) => other.wantsLink() && now - other.waitingSince > PATIENCE_MS);
-  }
-
-  #free(): number {
-    let taken = 0;
-    for (const line of this.#lines.values()) if (line.takesSlot) taken += 1;
-    return this.#parts.maxConnections - taken;
-  }
-
-  #connectNext(): void {
-    const now = this.#now();
-    const waiting = [...this.#lines.values()].filter((line) => line.wantsLink());
-    const connecting = [...this.#lines.values()].find((line) => line.attempt !== undefined);
-    if (connecting !== undefined) {
-      this.#hurry(connecting, waiting, now);
-      return;
-    }
-    if (waiting.length === 0) return;
-    if (this.#parts.central.adapter !== 'poweredOn') {
-      this.#later(ADAPTER_POLL_MS);
-      return;
-    }
-    const ready = waiting.filter((line) => line.notBefore <= now);
-    const next = ready.sort((a, b) => rank(a, now) - rank(b, now) || a.lastAttemptAt - b.lastAttemptAt)[0];
-    if (next === undefined) {
-      this.#later(Math.min(...waiting.map((line) => line.notBefore)) - now);
-      return;
-    }
-    if (this.#free() > 0) {
-      void this.#connect(next, waiting.length > 1);
-    } else {
-      this.#releaseIdle();
-      for (const use of next.uses) use.last ??= new PorchlightError('out_of_slots');
-    }
-  }
-
-  /** Gives back the link that nobody has used for longest. One at a time: its end leads to the next attempt. */
-  #releaseIdle(): void {
-    const lines = [...this.#lines.values()];
-    const idle = lines.filter((line) => line.isIdle).sort((a, b) => a.lastUsedAt - b.lastUsedAt)[0];
-    if (idle !== undefined && !lines.some((line) => line.releasing)) void this.#release(idle);
-  }
-
-  async #connect(line: Line, othersWait: boolean): Promise<void> {
-    const startedAt = this.#now();
-    const cancel = new AbortController();
-    line.attempt = { cancel, startedAt };
-    line.lastAttemptAt = startedAt;
-    const wanted = Math.max(...line.uses.map((use) => use.until)) - startedAt;
-    const timeoutMs = Math.max(1, Math.min(othersWait ? longest(line, startedAt) : ATTEMPT_MS, wanted));
-    try {
-      const link = await this.#parts.central.connect(line.address, { timeoutMs, signal: cancel.signal });
-      line.attempt = undefined;
-      this.#linked(line, link);
-    } catch (thrown) {
-      line.attempt = undefined;
-      const error = asPorchlightError(thrown);
-      this.#parts.log.debug({ address: line.address, code: error.code }, 'no link was made');
-      line.backOff(error, this.#now());
-      // The adapter holds fewer links than the configuration says.
-      if (error.code === 'out_of_slots') this.#releaseIdle();
-      for (const use of [...line.uses]) {
-        use.last = error;
-        if (!isRetried(error)) use.fail(error);
-      }
-    }
-    this.#pump();
-  }
-
-  #linked(line: Line, link: Link): void {
-    line.link = link;
-    line.linkedAt = this.#now();
-    line.lastUsedAt = line.linkedAt;
-    const gone = (): void => {
-      if (line.link === link) line.link = undefined;
-      clearTimeout(line.idleTimer);
-      line.waitingSince = this.#now();
-      this.#pump();
-    };
-    if (link.gone.aborted) gone();
-    else link.gone.addEventListener('abort', gone, { once: true });
-    if (this.#closed) void this.#release(line);
-    else if (line.isIdle) this.#rest(line);
-  }
-
-  /** Shortens the attempt under way when others have come to wait, and ends it when nobody wants it any more. */
-  #hurry(line: Line, waiting: readonly Line[], now: number): void {
-    const attempt = line.attempt;
-    if (attempt === undefined) return;
-    if (line.uses.length === 0) {
-      attempt.cancel.abort();
-      return;
-    }
-    if (waiting.length === 0) return;
-    const left = attempt.startedAt + longest(line, attempt.startedAt) - now;
-    if (left <= 0) attempt.cancel.abort();
-    else this.#later(left);
-  }
-
-  #later(ms: number): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#pump(), Math.max(1, Math.ceil(ms)));
-  }
-
-  #rest(line: Line): void {
-    clearTimeout(line.idleTimer);
-    line.idleTimer = setTimeout(() => {
-      if (line.isIdle) void this.#release(line);
-    }, this.#parts.idleMs);
-  }
-
-  async #release(line: Line): Promise<void> {
-    const link = line.link;
-    clearTimeout(line.idleTimer);
-    if (link === undefined || line.releasing) return;
-    line.releasing = true;
-    try {
-      await link.disconnect();
-    } catch (thrown) {
-      this.#parts.log.debug({ address: line.address, err: thrown }, 'a link was not given back in good order');
-    }
-    line.releasing = false;
-    if (line.link === link) line.link = undefined;
-    if (line.uses.length > 0) line.waitingSince = this.#now();
-    this.#pump();
+  #end(line: Line, use: Use): void {
+    line.uses.splice(line.uses.indexOf(use), 1);
+    if (line.current !== undefined) return;
+    this.#attempts.file(line);
+    // An attempt that nobody wants any more holds up others.
+    if (line.uses.length === 0 && line.attempt !== undefined) this.#attempts.schedule();
   }
 
   #expire(line: Line, use: Use): void {
@@ -344,9 +176,86 @@ export class Links {
     if (adapter === 'poweredOn') return 'unreachable';
     return adapter === 'unknown' || adapter === 'resetting' ? 'radio_restarting' : 'adapter_off';
   }
+
+  #linked(line: Line, link: Link): void {
+    const now = this.#now();
+    line.link = link;
+    line.phase = 'linked';
+    line.lastUsedAt = now;
+    line.see(now);
+    this.#attempts.file(line);
+    const gone = (): void => this.#gone(line, link);
+    if (link.gone.aborted) gone();
+    else link.gone.addEventListener('abort', gone, { once: true });
+    if (this.#closed) void this.#release(line);
+    else this.#serve(line);
+  }
+
+  #gone(line: Line, link: Link): void {
+    if (line.link !== link) return;
+    line.link = undefined;
+    line.phase = 'none';
+    clearTimeout(line.idleTimer);
+    this.#attempts.file(line);
+    this.#attempts.schedule();
+  }
+
+  /** Begins the next turn with a link that stands; without one to begin, the link rests for a while. */
+  #serve(line: Line): void {
+    const use = line.uses[0];
+    if (line.phase !== 'linked' || line.link === undefined || line.current !== undefined) return;
+    if (use !== undefined) void this.#runTurn(line, line.link, use);
+    else this.#rest(line);
+  }
+
+  #rest(line: Line): void {
+    clearTimeout(line.idleTimer);
+    line.idleTimer = setTimeout(() => {
+      if (line.isIdle) void this.#release(line);
+    }, this.#parts.idleMs);
+  }
+
+  async #runTurn(line: Line, link: Link, use: Use): Promise<void> {
+    line.beginTurn(use, this.#now());
+    let isSpent = false;
+    try {
+      await use.turn(link);
+      line.succeed(this.#now());
+    } catch (thrown) {
+      isSpent = this.#turnFailed(line, use, asPorchlightError(thrown));
+    }
+    line.endTurn(this.#now());
+    this.#attempts.file(line);
+    if (isSpent || this.#attempts.mustYield(line)) void this.#release(line);
+    else this.#serve(line);
+    this.#attempts.schedule();
+  }
+
+  /** True where the next turn needs a fresh link, whatever went wrong on this one. */
+  #turnFailed(line: Line, use: Use, error: PorchlightError): boolean {
+    if (!isRetried(error)) {
+      use.fail(error);
+      if (error.code !== 'identity_mismatch') return false;
+      // Whoever puts the right lamp back is not to wait until this link was idle for long enough.
+      line.distrust();
+      return true;
+    }
+    use.last = error;
+    this.#attempts.blame(line, error);
+    if (use.until <= this.#now()) use.fail(error);
+    return true;
+  }
+
+  async #release(line: Line): Promise<void> {
+    const { link } = line;
+    clearTimeout(line.idleTimer);
+    if (link === undefined || line.phase !== 'linked') return;
+    line.phase = 'releasing';
+    try {
+      await link.disconnect();
+    } catch (thrown) {
+      this.#parts.log.debug({ address: line.address, err: thrown }, 'a link was not given back in good order');
+    }
+    this.#gone(line, link);
+  }
 }
-
-const longest = (line: Line, at: number): number => (line.isFresh(at) ? ATTEMPT_OTHERS_MS : ATTEMPT_UNHEARD_OTHERS_MS);
-
-/** Lamps that were heard lately go first. */
-const rank = (line: Line, now: number): number => (line.isFresh(now) ? 0 : 1);

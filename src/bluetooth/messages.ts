@@ -3,22 +3,35 @@ import type { FailedCode } from '../errors.ts';
 import { LONGEST_NAME, LONGEST_VALUE, MOST_CHARACTERISTICS, MOST_SERVICE_DATA, MOST_UUIDS } from './limits.ts';
 
 /**
- * What gateway and radio say to each other over the fork's channel, as JSON. The radio parses bytes from the air, so the
- * gateway takes every word of it for hostile: what does not fit these shapes ends the radio. The radio trusts the gateway
- * (its parent) and loads this file for its types only: zod would add a third to its memory.
+ * What gateway and radio say to each other over a pipe, one JSON document a line (`line-channel.ts`). The radio parses bytes
+ * from the air, so the gateway takes every word of it for hostile: what does not fit these shapes ends the radio. The radio
+ * trusts the gateway (its parent) and loads this file for its types only: zod would add a third to its memory.
  */
 
-/** Which Bluetooth controller the radio drives. `adapter`: `hci0`. `address`: `tcp://host:port` or `unix:/path`. */
+/**
+ * Which Bluetooth controller the radio drives. `adapter`: `hci0`. `address`: `tcp://host:port` or `unix:/path`. `dbus`: through
+ * bluetoothd; `bus` is where, if not the system's usual place (`unix:path=/run/dbus/system_bus_socket`).
+ */
 export type RadioBackend =
   | { readonly kind: 'hci'; readonly adapter: string }
+  | { readonly kind: 'dbus'; readonly adapter: string; readonly bus?: string }
   | { readonly kind: 'h4'; readonly address: string };
 
 /** Gateway to radio. `at` is an index into the link's characteristics. */
 export type RadioRequest =
   | { readonly op: 'start'; readonly backend: RadioBackend }
   | { readonly op: 'ping'; readonly id: number }
-  /** `only`: the addresses whose adverts matter; absent: everyone's, within bounds. */
-  | { readonly op: 'listen'; readonly id: number; readonly on: boolean; readonly only?: readonly string[] }
+  /**
+   * `only`: the addresses whose adverts matter; absent: everyone's, within bounds. `silenceMs`: after so long without a report
+   * of anybody the scan is begun anew; absent: the radio's own patience.
+   */
+  | {
+      readonly op: 'listen';
+      readonly id: number;
+      readonly on: boolean;
+      readonly only?: readonly string[];
+      readonly silenceMs?: number;
+    }
   | { readonly op: 'connect'; readonly id: number; readonly address: string; readonly timeoutMs: number }
   | { readonly op: 'cancel'; readonly id: number; readonly connect: number }
   | {
@@ -80,14 +93,25 @@ const heard = z.strictObject({
 
 const radioMessage = z.discriminatedUnion('is', [
   z.strictObject({ is: z.literal('done'), id }),
-  z.strictObject({ is: z.literal('failed'), id, code: z.enum(AIR_CODES), message: short }),
+  /** `hint`: where the code's own would mislead. */
+  z.strictObject({ is: z.literal('failed'), id, code: z.enum(AIR_CODES), message: short, hint: short.optional() }),
   z.strictObject({
     is: z.literal('linked'),
     id,
     link: id,
     characteristics: z.array(characteristic).max(MOST_CHARACTERISTICS),
   }),
+  /** On the way to `linked`: the connection of request `id` stands. */
+  z.strictObject({ is: z.literal('connected'), id }),
   z.strictObject({ is: z.literal('read'), id, hex }),
+  /** The answer to a ping. */
+  z.strictObject({
+    is: z.literal('alive'),
+    id,
+    heardMs: z.number().nonnegative().optional(),
+    rescans: z.number().int().nonnegative(),
+    rss: z.number().int().nonnegative(),
+  }),
   z.strictObject({
     is: z.literal('adapter'),
     state: z.enum(['unknown', 'resetting', 'unsupported', 'unauthorized', 'poweredOff', 'poweredOn']),
@@ -96,10 +120,11 @@ const radioMessage = z.discriminatedUnion('is', [
   z.strictObject({ is: z.literal('notified'), link: id, at: id, hex }),
   z.strictObject({ is: z.literal('gone'), link: id, reason: short }),
   z.strictObject({ is: z.literal('note'), text: short }),
-  z.strictObject({ is: z.literal('dying'), reason: short }),
+  /** `code`: where it is the adapter that is to blame, and not the radio. */
+  z.strictObject({ is: z.literal('dying'), reason: short, code: z.enum(['adapter_off', 'adapter_stuck']).optional() }),
 ]);
 
-/** Radio to gateway: four kinds of answer, which carry the request's `id`, and six kinds of news. */
+/** Radio to gateway: answers, which carry the request's `id`, and news. */
 export type RadioMessage = z.infer<typeof radioMessage>;
 
 /** One message of the radio, or undefined where it is not exactly one of the shapes. */

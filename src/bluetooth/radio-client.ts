@@ -2,9 +2,20 @@ import { PorchlightError } from '../errors.ts';
 import type { Clock } from '../lights/port.ts';
 import type { Log } from '../log.ts';
 import { sleep } from '../task-group.ts';
-import type { AdapterState, Central, CentralEvents, Heard, Link } from './central.ts';
+import type {
+  AdapterState,
+  Central,
+  CentralEvents,
+  ConnectOptions,
+  Heard,
+  Link,
+  Pulse,
+  RadioEnd,
+  Sign,
+} from './central.ts';
+import { LogCauses } from './log-causes.ts';
 import type { RadioBackend, RadioMessage } from './messages.ts';
-import { RadioLife, type Timings } from './radio-life.ts';
+import { type News, RadioLife, type Timings } from './radio-life.ts';
 
 export interface RadioParts {
   /** The radio's program, compiled. */
@@ -22,6 +33,10 @@ export interface RadioTimings extends Timings {
   /** Otherwise the first wait before the next run; it doubles up to `longestWaitMs`. */
   readonly firstWaitMs: number;
   readonly longestWaitMs: number;
+  /** What the radio is told: after so long without a report the scan is begun anew. Absent: its own patience. */
+  readonly scanSilenceMs?: number;
+  /** Between two log lines of one cause. */
+  readonly logMs: number;
 }
 
 const TIMINGS: RadioTimings = {
@@ -31,6 +46,7 @@ const TIMINGS: RadioTimings = {
   healthyMs: 5000,
   firstWaitMs: 250,
   longestWaitMs: 30_000,
+  logMs: 60_000,
 };
 
 /** Beyond its own deadline the radio may need 3 s to discover, 3 s to cancel, and 2 s in which noble blocks its thread. */
@@ -44,13 +60,20 @@ export interface RadioStatus {
   readonly restarts: number;
   /** Why the last of them ended. */
   readonly lastReason?: string;
+  /** The radio's last sign of life. */
+  readonly pulse?: Pulse;
 }
 
 /** The radio as the gateway sees it: a Central whose process is started again for ever. */
 export class RadioClient implements Central {
   readonly #parts: RadioParts;
   readonly #timings: RadioTimings;
+  readonly #causes: LogCauses;
   #life: RadioLife | undefined;
+  /** In this life an advert was heard or a link was made. */
+  #worked = false;
+  #connecting = 0;
+  #pulse: Pulse | undefined;
   #adapter: AdapterState = 'unknown';
   #scanning = false;
   #only: readonly string[] | undefined;
@@ -60,10 +83,16 @@ export class RadioClient implements Central {
   constructor(parts: RadioParts) {
     this.#parts = parts;
     this.#timings = { ...TIMINGS, ...parts.timings };
+    this.#causes = new LogCauses(this.#timings.logMs);
   }
 
   get adapter(): AdapterState {
     return this.#adapter;
+  }
+
+  /** A connection is being made, and as long as that takes no controller of ours listens for anybody else. */
+  get connecting(): boolean {
+    return this.#connecting > 0;
   }
 
   status(): RadioStatus {
@@ -74,24 +103,42 @@ export class RadioClient implements Central {
       ...(pid !== undefined ? { pid } : {}),
       restarts: this.#restarts,
       ...(this.#lastReason !== undefined ? { lastReason: this.#lastReason } : {}),
+      ...(this.#pulse !== undefined ? { pulse: this.#pulse } : {}),
     };
   }
 
   /** Runs the radio, and the next one when it ends, until `signal` aborts; then stops it within two seconds. */
   async run(signal: AbortSignal): Promise<void> {
+    const { clock, events, log } = this.#parts;
     let wait = 0;
     while (!signal.aborted) {
-      const began = this.#parts.clock.monotonic();
-      const reason = await this.#live(signal);
+      const began = clock.monotonic();
+      const end = await this.#live(signal);
       if (signal.aborted) return;
       this.#restarts += 1;
-      this.#lastReason = reason;
-      const healthy = this.#parts.clock.monotonic() - began > this.#timings.healthyMs;
+      this.#lastReason = end.reason;
+      // A controller that does not answer takes a life longer than that to be found out.
+      const worked = this.#worked || end.code !== 'adapter_stuck';
+      const healthy = worked && clock.monotonic() - began > this.#timings.healthyMs;
       if (healthy) wait = 0;
       else wait = wait === 0 ? this.#timings.firstWaitMs : Math.min(wait * 2, this.#timings.longestWaitMs);
-      this.#parts.log.warn({ reason, wait_ms: wait, restarts: this.#restarts }, 'the radio is started again');
+      const passed = this.#causes.pass(end.reason, clock.monotonic());
+      if (passed !== undefined) {
+        log.warn(
+          { reason: end.reason, wait_ms: wait, restarts: this.#restarts, ...passed },
+          'the radio is started again',
+        );
+      }
+      events.onEnded?.(end);
       await sleep(wait, signal);
     }
+  }
+
+  /** Ends this life of the radio in good order, if it can; the next one follows. */
+  restart(reason: string): void {
+    this.#life?.stop(reason).catch((thrown: unknown) => {
+      this.#parts.log.error({ err: thrown }, 'the radio could not be stopped');
+    });
   }
 
   /** Narrows what is heard to these addresses; undefined: everyone, within the radio's bounds. */
@@ -105,22 +152,20 @@ export class RadioClient implements Central {
     this.#listen();
   }
 
-  async connect(
-    address: string,
-    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
-  ): Promise<Link> {
+  async connect(address: string, options: ConnectOptions): Promise<Link> {
     const life = this.#life;
     if (life === undefined) throw new PorchlightError('radio_restarting');
     if (this.#adapter !== 'poweredOn') throw new PorchlightError(this.#notOn());
-    const { timeoutMs, signal } = options;
+    const { timeoutMs, signal, onConnected } = options;
     const question = { op: 'connect', address, timeoutMs } as const;
-    const { id, answer } = life.askWithId(question, 'linked', timeoutMs + CONNECT_MARGIN_MS);
+    const { id, answer } = life.askWithId(question, 'linked', timeoutMs + CONNECT_MARGIN_MS, onConnected);
     const cancel = (): void => {
       // Whether it was still in time, the connect's own answer tells.
       life.ask({ op: 'cancel', connect: id }, 'done', CONNECT_MARGIN_MS).catch(() => undefined);
     };
     signal?.addEventListener('abort', cancel, { once: true });
     if (signal?.aborted === true) cancel();
+    this.#connecting += 1;
     try {
       const linked = await answer;
       if (linked.is !== 'linked') throw new PorchlightError('internal');
@@ -131,32 +176,37 @@ export class RadioClient implements Central {
       }
       return link;
     } finally {
+      this.#connecting -= 1;
       signal?.removeEventListener('abort', cancel);
     }
   }
 
-  async #live(signal: AbortSignal): Promise<string> {
+  async #live(signal: AbortSignal): Promise<RadioEnd> {
     const { entry, backend, log, clock } = this.#parts;
     const life = RadioLife.begin({
       entry,
       backend,
       log,
+      causes: this.#causes,
       clock,
       timings: this.#timings,
-      events: { onNews: (news) => this.#hear(news) },
+      events: { onNews: (news) => this.#hear(news), onSign: (sign) => this.#see(sign) },
     });
     this.#life = life;
+    this.#worked = false;
     this.#listen();
     const stop = (): void => {
       life.stop().catch((error: unknown) => log.error({ err: error }, 'the radio could not be stopped'));
     };
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();
-    const reason = await life.ended;
+    const end = await life.ended;
     signal.removeEventListener('abort', stop);
     this.#life = undefined;
-    this.#changeAdapter('unknown');
-    return reason;
+    this.#pulse = undefined;
+    // An adapter that is not there stays so while the next life begins to look for it.
+    this.#changeAdapter(end.code === 'adapter_off' ? 'poweredOff' : 'unknown');
+    return end;
   }
 
   #listen(): void {
@@ -164,6 +214,7 @@ export class RadioClient implements Central {
       op: 'listen',
       on: this.#scanning,
       ...(this.#only !== undefined ? { only: this.#only } : {}),
+      ...(this.#timings.scanSilenceMs !== undefined ? { silenceMs: this.#timings.scanSilenceMs } : {}),
     } as const;
     this.#life?.ask(question, 'done', CONNECT_MARGIN_MS).catch((error: unknown) => {
       // It is said again to the next run.
@@ -171,9 +222,28 @@ export class RadioClient implements Central {
     });
   }
 
-  #hear(news: Extract<RadioMessage, { is: 'adapter' | 'heard' }>): void {
-    if (news.is === 'adapter') this.#changeAdapter(news.state);
-    else this.#parts.events.onHeard(asHeard(news));
+  #hear(news: News): void {
+    switch (news.is) {
+      case 'adapter':
+        this.#changeAdapter(news.state);
+        return;
+      case 'alive': {
+        const { heardMs, rescans, rss } = news;
+        if (heardMs !== undefined) this.#worked = true;
+        this.#pulse = { rescans, rss, ...(heardMs !== undefined ? { heardMs } : {}) };
+        this.#parts.events.onPulse?.(this.#pulse);
+        return;
+      }
+      case 'heard':
+        this.#worked = true;
+        this.#parts.events.onHeard(asHeard(news));
+        return;
+    }
+  }
+
+  #see(sign: Sign): void {
+    this.#worked = true;
+    this.#parts.events.onSign?.(sign);
   }
 
   #changeAdapter(state: AdapterState): void {

@@ -1,9 +1,11 @@
-import { type ChildProcess, fork } from 'node:child_process';
 import { PorchlightError } from '../errors.ts';
 import type { Clock } from '../lights/port.ts';
 import { type Log, printable } from '../log.ts';
+import type { RadioEnd, Sign } from './central.ts';
+import type { LogCauses } from './log-causes.ts';
 import { parseRadioMessage, type RadioBackend, type RadioMessage, type RadioRequest } from './messages.ts';
 import { RadioLink } from './radio-link.ts';
+import { RadioProcess } from './radio-process.ts';
 
 export type Answer = Extract<RadioMessage, { is: 'done' | 'linked' | 'read' }>;
 type WithoutId<T> = T extends { readonly id: number } ? Omit<T, 'id'> : never;
@@ -18,8 +20,12 @@ export interface Timings {
   readonly stopMs: number;
 }
 
+/** What a radio says unasked, and its signs of life. */
+export type News = Extract<RadioMessage, { is: 'adapter' | 'heard' | 'alive' }>;
+
 export interface LifeEvents {
-  readonly onNews: (news: Extract<RadioMessage, { is: 'adapter' | 'heard' }>) => void;
+  readonly onNews: (news: News) => void;
+  readonly onSign: (sign: Sign) => void;
 }
 
 export interface LifeParts {
@@ -27,61 +33,53 @@ export interface LifeParts {
   readonly backend: RadioBackend;
   readonly events: LifeEvents;
   readonly log: Log;
+  /** Over all lives: what each life says once is not to be said by each of a thousand. */
+  readonly causes: LogCauses;
   readonly clock: Pick<Clock, 'monotonic'>;
   readonly timings: Timings;
 }
 
 interface Pending {
+  readonly op: Question['op'];
   readonly expects: Answer['is'];
   readonly resolve: (answer: Answer) => void;
   readonly reject: (thrown: PorchlightError) => void;
   readonly timer: NodeJS.Timeout;
+  /** For a connect: the connection stands. */
+  readonly onConnected: (() => void) | undefined;
 }
 
-/** A peer can make noble's lists grow without end; a small heap makes that a quick crash instead of a full memory. */
-const HEAP_MB = 64;
-/** Its garbage is a packet each; without a limit V8 keeps 16 MB for it. */
-const YOUNG_MB = 1;
 /** More messages in a second than all the lamps of a house could cause, and a radio that hears a flood of adverts tells on. */
 const MOST_MESSAGES_PER_SECOND = 3000;
-/** What the radio and noble print is for debugging only, and may come from the air. */
-const MOST_OUTPUT = 64 * 1024;
-
+/** So many may wait in the pipe while the gateway itself is held up: the radio does not let more than half a megabyte wait. */
+const MOST_MESSAGES_AT_ONCE = 3 * MOST_MESSAGES_PER_SECOND;
+/** A radio that does not read what it is told; a whole scene for fifty lamps is a tenth of this. */
+const MOST_UNREAD = 512 * 1024;
 /** One run of the radio process, from fork to exit. Everything asked of it ends with it. */
 export class RadioLife {
   readonly #parts: LifeParts;
-  readonly #child: ChildProcess;
+  readonly #child: RadioProcess;
   readonly #pending = new Map<number, Pending>();
   readonly #links = new Map<number, RadioLink>();
   readonly #beat: NodeJS.Timeout;
-  readonly #counter: { since: number; messages: number } = { since: 0, messages: 0 };
+  readonly #budget = { at: Number.NEGATIVE_INFINITY, messages: MOST_MESSAGES_AT_ONCE };
   #nextId = 1;
   #unanswered = 0;
-  #reason: string | undefined;
-  #output = 0;
-  /** Resolves with the reason once the process is gone. */
-  readonly ended: Promise<string>;
+  #end: RadioEnd | undefined;
+  /** Resolves once the process is gone. */
+  readonly ended: Promise<RadioEnd>;
 
   private constructor(parts: LifeParts) {
     this.#parts = parts;
-    this.#child = fork(parts.entry, [], {
-      env: {},
-      execArgv: [`--max-old-space-size=${HEAP_MB}`, `--max-semi-space-size=${YOUNG_MB}`],
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    this.#child = RadioProcess.fork(parts.entry, {
+      onValue: (value) => this.#receive(value),
+      onBroken: (reason) => this.#kill(`it sent ${reason}`),
+      onPrinted: (line) => this.#logWords(line, 'the radio printed'),
     });
-    this.#child.on('message', (raw) => this.#receive(raw));
-    this.#child.stdout?.on('data', (chunk: Buffer) => this.#print(chunk));
-    this.#child.stderr?.on('data', (chunk: Buffer) => this.#print(chunk));
     this.#beat = setInterval(() => this.#heartbeat(), parts.timings.pingMs);
-    this.ended = new Promise((resolve) => {
-      const end = (how: string): void => {
-        clearInterval(this.#beat);
-        this.#reason ??= how;
-        this.#abandonAll();
-        resolve(this.#reason);
-      };
-      this.#child.once('error', (error) => end(`it could not be run: ${error.message}`));
-      this.#child.once('exit', (code, signal) => end(signal === null ? `it exited with ${code}` : `it got ${signal}`));
+    this.ended = this.#child.ended.then((how) => {
+      clearInterval(this.#beat);
+      return this.#conclude(how);
     });
     this.#send({ op: 'start', backend: parts.backend });
   }
@@ -105,16 +103,17 @@ export class RadioLife {
     question: Question,
     expects: Answer['is'],
     deadlineMs: number,
+    onConnected?: () => void,
   ): { readonly id: number; readonly answer: Promise<Answer> } {
     const id = this.#nextId;
     this.#nextId += 1;
     const answer = new Promise<Answer>((resolve, reject) => {
-      if (this.#reason !== undefined) return reject(new PorchlightError('radio_restarting'));
+      if (this.#end !== undefined) return reject(new PorchlightError('radio_restarting'));
       const timer = setTimeout(() => {
         this.#pending.delete(id);
         reject(new PorchlightError('timed_out', 'The radio did not answer in time.'));
       }, deadlineMs);
-      this.#pending.set(id, { expects, resolve, reject, timer });
+      this.#pending.set(id, { op: question.op, expects, resolve, reject, timer, onConnected });
       this.#send({ ...question, id });
     });
     return { id, answer };
@@ -128,27 +127,34 @@ export class RadioLife {
   }
 
   /** Lets the lamps go, then ends; killed when it takes too long. */
-  async stop(): Promise<void> {
-    this.#reason ??= 'stopped';
+  async stop(reason = 'stopped'): Promise<void> {
+    this.#end ??= { reason, connecting: this.#isConnecting() };
     this.#send({ op: 'stop' });
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), this.#parts.timings.stopMs);
+    const timer = setTimeout(() => this.#child.kill(), this.#parts.timings.stopMs);
     await this.ended;
     clearTimeout(timer);
   }
 
-  #kill(reason: string): void {
-    if (this.#reason !== undefined) return;
-    this.#reason = reason;
-    // Whoever waits need not wait for the kernel.
+  #kill(reason: string, code?: RadioEnd['code']): void {
+    if (this.#end !== undefined) return;
+    this.#conclude(reason, code);
+    this.#child.kill();
+  }
+
+  /** Nothing more is taken from it, and whoever waits need not wait for the kernel. */
+  #conclude(reason: string, code?: RadioEnd['code']): RadioEnd {
+    this.#end ??= { reason, connecting: this.#isConnecting(), ...(code !== undefined ? { code } : {}) };
     this.#abandonAll();
-    this.#child.kill('SIGKILL');
+    return this.#end;
+  }
+
+  #isConnecting(): boolean {
+    return [...this.#pending.values()].some(({ op }) => op === 'connect');
   }
 
   #send(request: RadioRequest): void {
-    if (!this.#child.connected) return;
-    this.#child.send(request, (error) => {
-      if (error !== null) this.#kill(`its channel broke: ${error.message}`);
-    });
+    this.#child.send(request);
+    if (this.#child.unread > MOST_UNREAD) this.#kill('it does not read what it is told');
   }
 
   /** Counts signs of life that did not come, not time: a gateway that was itself held up must not blame the radio. */
@@ -163,15 +169,9 @@ export class RadioLife {
   }
 
   #receive(raw: unknown): void {
-    if (this.#reason !== undefined) return;
-    const now = this.#parts.clock.monotonic();
+    if (this.#end !== undefined) return;
     this.#unanswered = 0;
-    if (now - this.#counter.since > 1000) {
-      this.#counter.since = now;
-      this.#counter.messages = 0;
-    }
-    this.#counter.messages += 1;
-    if (this.#counter.messages > MOST_MESSAGES_PER_SECOND) {
+    if (!this.#isWithinBudget()) {
       this.#kill('it flooded the gateway with messages');
       return;
     }
@@ -183,6 +183,14 @@ export class RadioLife {
     this.#handle(message);
   }
 
+  #isWithinBudget(): boolean {
+    const now = this.#parts.clock.monotonic();
+    const gained = ((now - this.#budget.at) * MOST_MESSAGES_PER_SECOND) / 1000;
+    this.#budget.messages = Math.min(this.#budget.messages + gained, MOST_MESSAGES_AT_ONCE) - 1;
+    this.#budget.at = now;
+    return this.#budget.messages >= 0;
+  }
+
   #handle(message: RadioMessage): void {
     switch (message.is) {
       case 'done':
@@ -190,12 +198,19 @@ export class RadioLife {
       case 'read':
         this.#answer(message);
         return;
+      case 'connected':
+        this.#pending.get(message.id)?.onConnected?.();
+        return;
       case 'failed': {
         const pending = this.#take(message.id);
-        pending?.reject(new PorchlightError(message.code, printable(message.message)));
+        if (pending?.op === 'connect' && LET_GO.has(message.code)) this.#parts.events.onSign('let_go');
+        const { code, hint } = message;
+        const options = hint === undefined ? {} : { hint: printable(hint) };
+        pending?.reject(new PorchlightError(code, printable(message.message), options));
         return;
       }
       case 'notified':
+        this.#parts.events.onSign('answered');
         this.#links.get(message.link)?.hear(message.at, Buffer.from(message.hex, 'hex'));
         return;
       case 'gone': {
@@ -205,10 +220,10 @@ export class RadioLife {
         return;
       }
       case 'note':
-        this.#parts.log.debug({ radio: printable(message.text) }, 'the radio says');
+        this.#logWords(message.text, 'the radio says');
         return;
       case 'dying':
-        this.#kill(printable(message.reason));
+        this.#kill(printable(message.reason), message.code);
         return;
       default:
         this.#parts.events.onNews(message);
@@ -225,6 +240,8 @@ export class RadioLife {
       this.#kill('it gave an answer to another question');
       return;
     }
+    const sign = signOf(pending.op);
+    if (sign !== undefined) this.#parts.events.onSign(sign);
     pending.resolve(message);
   }
 
@@ -246,11 +263,17 @@ export class RadioLife {
     this.#pending.clear();
   }
 
-  #print(chunk: Buffer): void {
-    this.#output += chunk.length;
-    if (this.#output > MOST_OUTPUT) return;
-    for (const line of chunk.toString('utf8').split('\n')) {
-      if (line !== '') this.#parts.log.debug({ radio: printable(line) }, 'the radio printed');
-    }
+  #logWords(text: string, what: string): void {
+    const passed = this.#parts.causes.pass(`${what}: ${text}`, this.#parts.clock.monotonic());
+    if (passed !== undefined) this.#parts.log.debug({ radio: printable(text), ...passed }, what);
   }
+}
+
+/** Ends of an attempt that are the controller's own word. `unreachable` may also be said of one that only waited. */
+const LET_GO: ReadonlySet<string> = new Set(['connect_failed', 'out_of_slots']);
+
+/** What an answer to this question shows. */
+function signOf(op: Question['op']): Sign | undefined {
+  if (op === 'connect') return 'linked';
+  return op === 'write' || op === 'read' || op === 'subscribe' ? 'answered' : undefined;
 }

@@ -57,7 +57,12 @@ export class RadioLink implements Link {
 
   async disconnect(): Promise<void> {
     if (this.gone.aborted) return;
-    await this.#ask({ op: 'disconnect', link: this.#number }, 'done');
+    try {
+      await this.#ask({ op: 'disconnect', link: this.#number }, 'done');
+    } catch (thrown) {
+      // Lost meanwhile: it is gone either way.
+      if (!(thrown instanceof PorchlightError) || thrown.code !== 'link_lost') throw thrown;
+    }
     this.lose(new PorchlightError('link_lost', 'The link was given up.'));
   }
 

@@ -1,12 +1,16 @@
 import { Command, CommanderError } from 'commander';
 import { asPorchlightError } from '../errors.ts';
 import type { Io, Program } from '../io.ts';
+import { registerCheck } from './check.ts';
 import { registerConfig } from './config.ts';
 import { registerDemo } from './demo.ts';
+import { registerForget } from './forget.ts';
+import { registerIdentify } from './identify.ts';
 import { registerLights } from './lights.ts';
 import { registerLogin, registerLogout } from './login.ts';
 import { registerOffline } from './offline.ts';
 import { registerRun } from './run.ts';
+import { registerScan } from './scan.ts';
 import { registerSend } from './send.ts';
 import { registerStatus } from './status.ts';
 
@@ -58,7 +62,11 @@ Exit status: 0 done, 1 failed, 64 wrong use, 69 something needed is unavailable,
   registerLogout(root, io);
   registerStatus(root, io);
   registerLights(root, io);
+  registerScan(root, io, program);
+  registerIdentify(root, io, program);
   registerSend(root, io, program);
+  registerForget(root, io);
+  registerCheck(root, io, program);
   registerOffline(root, io);
   registerConfig(root, io);
   return inherit(root);

@@ -15,6 +15,7 @@ const LightRow = z.object({
   model: z.string().optional(),
   available: z.boolean(),
   rssi: z.number().optional(),
+  problem: z.object({ message: z.string(), hint: z.string() }).optional(),
   state: z.object({
     state: z.enum(['ON', 'OFF']).nullable(),
     confidence: z.string(),
@@ -61,7 +62,12 @@ export function renderLights(lights: readonly LightRow[], colours: boolean): str
     light.state.confidence,
     light.available ? (light.rssi === undefined || light.rssi === 127 ? 'online' : `${light.rssi} dBm`) : 'offline',
   ]);
-  return table([['LAMP', 'MODEL', 'STATE', 'SHOWS', 'CONFIDENCE', 'SIGNAL'].map(bold), ...rows]);
+  const problems = lights.flatMap(({ id, problem }) =>
+    problem === undefined ? [] : [`\n${id}: ${printable(problem.message)} ${printable(problem.hint)}`],
+  );
+  return [table([['LAMP', 'MODEL', 'STATE', 'SHOWS', 'CONFIDENCE', 'SIGNAL'].map(bold), ...rows]), ...problems].join(
+    '\n',
+  );
 }
 
 function describe(state: LightRow['state']): string {

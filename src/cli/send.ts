@@ -53,14 +53,20 @@ A dry run prints one frame a line: <characteristic> <hex> <request|command>.`,
       const wanted = changeOf(target, change, options);
       const outcome = options.direct
         ? await direct(io, program, wanted, options)
-        : await throughDaemon(io, wanted, options);
+        : await sendThroughDaemon(await socketsOf(io, options.config), wanted, io.signal);
       io.stdout(options.json ? `${JSON.stringify(outcome)}\n` : renderOutcome(outcome));
-      if (outcome.outcome === 'denied' || outcome.outcome === 'failed' || outcome.outcome === 'expired') {
-        throw new PorchlightError(outcome.code ?? 'timed_out', outcome.message, { hint: outcome.hint ?? '' });
-      }
+      refuseBad(outcome);
     });
 }
 
+/** Throws what became of a command that was not carried out, so that the exit status tells it. */
+export function refuseBad({ outcome, code, message, hint }: Outcome): void {
+  if (outcome === 'denied' || outcome === 'failed' || outcome === 'expired') {
+    throw new PorchlightError(code ?? 'timed_out', message, { hint: hint ?? '' });
+  }
+}
+
+/** A command as it was typed; `change` is JSON. */
 interface Wanted {
   readonly kind: 'lights' | 'scene';
   readonly target: string;
@@ -117,12 +123,14 @@ const member = z.object({
 });
 const OutcomeAnswer = member.extend({ members: z.array(member).optional() });
 
-async function throughDaemon(io: Io, { kind, target, change }: Wanted, options: SendOptions): Promise<Outcome> {
+/** One command through the running daemon. Rejects with `daemon_unreachable`, or `stopping` when `signal` aborts. */
+export async function sendThroughDaemon(
+  sockets: readonly string[],
+  { kind, target, change }: Wanted,
+  signal: AbortSignal,
+): Promise<Outcome> {
   const path = `/api/${kind === 'scene' ? 'scenes' : 'lights'}/${encodeURIComponent(target)}/set`;
-  const { body } = await askDaemon(await socketsOf(io, options.config), 'POST', path, {
-    body: change,
-    signal: io.signal,
-  });
+  const { body } = await askDaemon(sockets, 'POST', path, { body: change, signal });
   if (!OutcomeAnswer.safeParse(body).success) {
     throw new PorchlightError('daemon_unreachable', 'The gateway that answers is of another version.');
   }

@@ -9,7 +9,7 @@ import { configOption, socketsOf } from './sockets.ts';
 const problem = z.object({ message: z.string(), hint: z.string().optional() }).optional();
 
 /** What `status` reads of the daemon's answer; more may be there. */
-const Status = z.object({
+export const Status = z.object({
   id: z.string(),
   version: z.string(),
   healthy: z.boolean(),
@@ -23,12 +23,20 @@ const Status = z.object({
   }),
   clock: z.object({ trusted: z.boolean(), why: z.string() }),
   broker: z.object({ connected: z.boolean(), url: z.string(), protocol: z.string().optional(), problem }),
-  radio: z.object({ state: z.string(), adapter: z.string(), restarts: z.number(), problem }),
-  links: z.object({ used: z.number(), max: z.number() }),
-  lights: z.array(z.unknown()),
+  radio: z.object({
+    state: z.string(),
+    adapter: z.string(),
+    restarts: z.number(),
+    last_reason: z.string().optional(),
+    heard_s: z.number().optional(),
+    ladder: z.object({ rung: z.string(), stuck_since: z.string().optional() }).optional(),
+    problem,
+  }),
+  links: z.object({ used: z.number(), max: z.number(), waiting: z.number().optional() }),
+  lights: z.array(z.object({ id: z.string(), problem })),
   counts: z.record(z.string(), z.number()),
 });
-type Status = z.infer<typeof Status>;
+export type Status = z.infer<typeof Status>;
 
 export function registerStatus(root: Command, io: Io): void {
   configOption(
@@ -46,7 +54,8 @@ export function registerStatus(root: Command, io: Io): void {
   });
 }
 
-function renderStatus(status: Status, colours: boolean): string {
+/** How the gateway is, in plain words. */
+export function renderStatus(status: Status, colours: boolean): string {
   const { bold, dim, green, yellow, red } = paint(colours);
   const rows: string[][] = [];
   const hints: string[] = [];
@@ -84,14 +93,49 @@ function renderStatus(status: Status, colours: boolean): string {
   );
   row(
     'radio',
-    radio.state === 'running' && radio.adapter === 'poweredOn',
-    `${radio.state}, adapter ${radio.adapter}, ${radio.restarts} restarts`,
+    radio.problem === undefined && radio.state === 'running' && radio.adapter === 'poweredOn' && radioClimbs(radio),
+    radioWords(radio),
     radio.problem,
   );
-  row('links', true, `${links.used} of ${links.max} in use`);
+  const waiting = links.waiting ?? 0;
+  const wait = waiting === 1 ? ', 1 lamp waits for one' : `, ${waiting} lamps wait for one`;
+  row('links', true, `${links.used} of ${links.max} in use${waiting > 0 ? wait : ''}`);
   row('lamps', true, `${status.counts['online'] ?? 0} of ${status.lights.length} within reach`);
+  for (const { id, problem } of status.lights) if (problem !== undefined) row(id, false, 'offline', problem);
   const head = `${bold(status.id)} ${dim(`Porchlight ${status.version}, up ${duration(status.uptime_s)}`)}\n`;
   return `${head}${table(rows, '  ')}\n${hints.map((hint) => `\n${hint}`).join('')}${hints.length > 0 ? '\n' : ''}`;
+}
+
+/** A lamp of yellow: it still works at it. */
+const radioClimbs = ({ ladder }: Status['radio']): true | 'wait' =>
+  ladder === undefined || ladder.rung === 'none' ? true : 'wait';
+
+const ADAPTER_WORDS: Readonly<Record<string, string>> = {
+  poweredOn: 'the adapter is on',
+  poweredOff: 'the adapter is off or not there',
+  unauthorized: 'the adapter may not be used',
+  unsupported: 'the adapter cannot be used',
+  unknown: 'the adapter is being started',
+  resetting: 'the adapter is being started',
+};
+const RUNG_WORDS: Readonly<Record<string, string>> = {
+  scan_restarted: 'nothing is heard, so the scan was begun anew',
+  links_dropped: 'nothing is heard, so links were dropped',
+  radio_restarted: 'nothing was heard, so the radio was restarted',
+  stuck: 'stuck, and tried again and again',
+};
+
+function radioWords({ state, adapter, heard_s, restarts, last_reason, ladder }: Status['radio']): string {
+  const words = [
+    state === 'running' ? (ADAPTER_WORDS[adapter] ?? adapter) : 'being started again',
+    ...(heard_s === undefined ? [] : [`heard somebody ${duration(heard_s)} ago`]),
+    ...(ladder === undefined || RUNG_WORDS[ladder.rung] === undefined ? [] : [RUNG_WORDS[ladder.rung] ?? '']),
+    ...(ladder?.stuck_since === undefined ? [] : [`since ${ladder.stuck_since.slice(0, 16).replace('T', ' ')} UTC`]),
+    ...(restarts === 0
+      ? []
+      : [`${restarts === 1 ? '1 restart' : `${restarts} restarts`}, last: ${last_reason ?? '?'}`]),
+  ];
+  return words.join(', ');
 }
 
 function duration(seconds: number): string {

@@ -18,13 +18,13 @@ import {
 export const bluetooth = z.strictObject({
   backend: choice(['hci', 'dbus', 'h4', 'virtual']).default('hci').meta({
     description:
-      'How lamps are reached: hci (an adapter of this machine), h4 (a controller elsewhere), virtual (lamps made of software).',
+      'How lamps are reached: hci (an adapter of this machine), dbus (the same through bluetoothd: slower, but without any capability), h4 (a controller elsewhere), virtual (lamps made of software).',
   }),
   adapter: z
     .string('expected an adapter such as hci0')
     .regex(/^hci\d{1,3}$/, 'expected an adapter such as hci0')
     .default('hci0')
-    .meta({ description: 'Which adapter of this machine is used (backend hci).' }),
+    .meta({ description: 'Which adapter of this machine is used (backends hci and dbus).' }),
   h4: h4Address().optional().meta({
     description: 'A Bluetooth controller that speaks H4: tcp://host:port or unix:/path (backend h4).',
     example: 'tcp://127.0.0.1:9000',

@@ -42,7 +42,9 @@ export async function loadConfig(options: LoadOptions & { readonly only: 'house'
 export async function loadConfig(options: LoadOptions): Promise<Loaded>;
 export async function loadConfig(options: LoadOptions & { readonly only?: 'house' }): Promise<Loaded<HouseConfig>> {
   const { env, readFile = readBounded } = options;
-  const { path, bytes } = await find(options, readFile);
+  const found = await find(options, readFile);
+  if (found === undefined) throw nowhere();
+  const { path, bytes } = found;
   const text = decode(path, bytes);
   const document = readYaml(text);
   const lines = (problems: readonly Problem[]): string[] =>
@@ -92,6 +94,18 @@ export async function loadConfig(options: LoadOptions & { readonly only?: 'house
   };
 }
 
+/**
+ * As `loadConfig` for verbs that are not the daemon; where no file is named and none is there, what holds without one. So somebody
+ * can look around before writing a configuration.
+ */
+export async function loadHouse(
+  options: LoadOptions,
+): Promise<Omit<Loaded<HouseConfig>, 'path'> & { readonly path?: string }> {
+  const { env, readFile = readBounded } = options;
+  if ((await find(options, readFile)) !== undefined) return loadConfig({ ...options, only: 'house' });
+  return { config: complete(SCHEMA.parse({}), {}, env, resolve('.')), warnings: [] };
+}
+
 /** Where state is kept when the configuration does not say: `$STATE_DIRECTORY`, else `~/.local/state/porchlight`. */
 export function defaultStateDirectory(env: Env): string {
   // systemd lists several folders with ":" when a unit asks for several; the first is ours.
@@ -103,7 +117,7 @@ export function defaultStateDirectory(env: Env): string {
 async function find(
   options: LoadOptions,
   readFile: ReadFile,
-): Promise<{ readonly path: string; readonly bytes: Uint8Array }> {
+): Promise<{ readonly path: string; readonly bytes: Uint8Array } | undefined> {
   const named = options.path ?? (options.env['PORCHLIGHT_CONFIG'] || undefined);
   for (const path of named === undefined ? DEFAULT_PATHS : [named]) {
     try {
@@ -117,7 +131,12 @@ async function find(
       });
     }
   }
-  throw new PorchlightError('config_invalid', `There is no configuration; looked for ${DEFAULT_PATHS.join(' and ')}.`, {
+  return undefined;
+}
+
+function nowhere(): PorchlightError {
+  const message = `There is no configuration; looked for ${DEFAULT_PATHS.join(' and ')}.`;
+  return new PorchlightError('config_invalid', message, {
     hint: 'Copy config/porchlight.example.yaml to one of these, or name a file with --config or $PORCHLIGHT_CONFIG.',
   });
 }

@@ -19,7 +19,6 @@ export const NOT_YET: readonly NotYet[] = [
   { path: ['authorization', 'client_authentication'], values: ['private_key_jwt'] },
   { path: ['authorization', 'dpop'], values: ['required'] },
   { path: ['access', 'require'], values: ['bound'] },
-  { path: ['bluetooth', 'backend'], values: ['dbus'] },
   { path: ['schedules'], warns: true },
   { path: ['web', 'listen'], warns: true },
 ];

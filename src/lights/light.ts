@@ -11,6 +11,13 @@ import { type LightState, successor, UNKNOWN_STATE } from './state.ts';
 import { TIMING, type Timing } from './timing.ts';
 import { changeFor, stateAfter, wishOf } from './wish.ts';
 
+/**
+ * A command that only implies ON need not say it to a lamp that was told so, or said so, this lately, as long as it is written to
+ * without pause: a slider's every step would need two writes. After a pause somebody's remote may have switched it off.
+ */
+const LIT_MS = 10_000;
+const PAUSE_MS = 2000;
+
 /** Two clocks that round differently must not make a deadline look like a failure before it. */
 const CLOCK_SLACK_MS = 20;
 
@@ -39,6 +46,9 @@ export class Light {
   #wake: (() => void) | undefined;
   /** Reports before this moment (monotonic) may be older than the last write. */
   #quietFrom = Number.NEGATIVE_INFINITY;
+  /** When (monotonic) the lamp was last told to be on, or said so; and when it was last written to since then. */
+  #litAt = Number.NEGATIVE_INFINITY;
+  #touchedAt = Number.NEGATIVE_INFINITY;
   readonly #unsettled = new Map<Order, () => void>();
 
   constructor(parts: {
@@ -82,6 +92,7 @@ export class Light {
   /** The lamp's own words, whether asked for or not. While a write waits for its answer they are weighed against it first. */
   observe(report: Partial<LightState>): void {
     this.#reports += 1;
+    if (report.state != null) this.#noteLit(report.state);
     if (this.#awaited !== undefined) {
       this.#awaited.seen = joined(this.#awaited.seen ?? {}, report);
     } else {
@@ -197,8 +208,14 @@ export class Light {
     if (frames === undefined) return;
 
     this.#inFlight = batch;
-    await lamp.write(...frames);
+    const litAt = this.#litAt;
+    // Who knows what a lamp that breaks off goes through: only a write that ends well leaves it lit.
+    this.#litAt = Number.NEGATIVE_INFINITY;
+    await lamp.write(...frames.list);
     this.#inFlight = undefined;
+    if (frames.switches) this.#noteLit(batch.wish.power);
+    else this.#litAt = litAt;
+    this.#touchedAt = this.#clock.monotonic();
     for (const order of batch.orders) this.#desired.drop(order);
     this.#quietFrom = this.#clock.monotonic() + this.#timing.answerMs * this.#timing.asks;
     for (const order of batch.orders) {
@@ -219,9 +236,24 @@ export class Light {
     }
   }
 
-  #encode(batch: Batch, lamp: LampAtHand): readonly Frame[] | undefined {
+  #noteLit(power: 'ON' | 'OFF'): void {
+    this.#litAt = power === 'ON' ? this.#clock.monotonic() : Number.NEGATIVE_INFINITY;
+    this.#touchedAt = this.#litAt;
+  }
+
+  /** `switches`: the frames also say ON or OFF. A slider's colours, which only imply ON, would need twice the writes. */
+  #encode(
+    batch: Batch,
+    { family, model, layout }: LampAtHand,
+  ): { readonly list: readonly Frame[]; readonly switches: boolean } | undefined {
     try {
-      return lamp.family.encode(changeFor(batch.wish), lamp.model, this.#known, lamp.layout);
+      const list = family.encode(changeFor(batch.wish), model, this.#known, layout);
+      const named = batch.slots.power?.order.change.state !== undefined;
+      const now = this.#clock.monotonic();
+      if (named || now - this.#litAt > LIT_MS || now - this.#touchedAt > PAUSE_MS) return { list, switches: true };
+      const on = family.encode({ state: 'ON' }, model, this.#known, layout);
+      const implied = on.length < list.length && on.every((frame, at) => isSame(frame, list[at]));
+      return implied ? { list: list.slice(on.length), switches: false } : { list, switches: true };
     } catch (thrown) {
       // Not the air's fault, so trying again would not help.
       for (const order of batch.orders) this.#fail(order, thrown);
@@ -300,6 +332,9 @@ export class Light {
     });
   }
 }
+
+const isSame = (a: Frame, b: Frame | undefined): boolean =>
+  b !== undefined && a.characteristic === b.characteristic && Buffer.compare(a.bytes, b.bytes) === 0;
 
 /** The frame that asks this lamp for its state, where it knows such a question and its answer can be heard. */
 function questionFor(lamp: LampAtHand): Frame | undefined {

@@ -24,7 +24,7 @@ export interface Dialling extends Broker {
   readonly username: string | undefined;
   readonly password: string | undefined;
   /** Published by the broker when we are gone without a goodbye. */
-  readonly will: { readonly topic: string; readonly payload: string; readonly qos: 0 | 1; readonly retain: boolean };
+  readonly will?: { readonly topic: string; readonly payload: string; readonly qos: 0 | 1; readonly retain: boolean };
   /** Seconds. A dead link is noticed after one and a half of these. */
   readonly keepalive: number;
 }
@@ -150,7 +150,7 @@ function clientOptions(dialling: Dialling): IClientOptions {
     keepalive: dialling.keepalive,
     ...(dialling.username === undefined ? {} : { username: dialling.username }),
     ...(dialling.password === undefined ? {} : { password: dialling.password }),
-    will: { ...dialling.will, payload: Buffer.from(dialling.will.payload) },
+    ...(dialling.will === undefined ? {} : { will: { ...dialling.will, payload: Buffer.from(dialling.will.payload) } }),
     ...(five
       ? {
           properties: {

@@ -1,8 +1,7 @@
-const COLOUR = /\u001b\[\d+m/g;
+import { width } from './width.ts';
 
 /** Rows as columns of text, each as wide as its widest cell, for people. Colours take no room; the last column is not padded. */
 export function table(rows: readonly (readonly string[])[], indent = ''): string {
-  const width = (cell: string): number => cell.replace(COLOUR, '').length;
   const widths: number[] = [];
   for (const row of rows) for (const [at, cell] of row.entries()) widths[at] = Math.max(widths[at] ?? 0, width(cell));
   const padded = (cell: string, at: number): string => cell + ' '.repeat((widths[at] ?? 0) - width(cell));

@@ -59,6 +59,17 @@ export async function takeLock(folder: string, fs: FileSystem, log: Log, proc = 
   throw new PorchlightError('state_locked', `Other gateways are starting on ${folder} at the same moment.`);
 }
 
+/**
+ * Who holds the lock of a state directory now: the process id of a living gateway, `gone` for the lock of a dead one, undefined without
+ * any. Touches nothing. Rejects as the file system does.
+ */
+export async function lockHolder(folder: string, fs: FileSystem, proc = '/proc'): Promise<number | 'gone' | undefined> {
+  const text = await readText(fs, join(folder, NAME));
+  if (text === undefined) return undefined;
+  const holder = parse(text);
+  return holder !== undefined && (await isAlive(holder, await identify(fs, proc), fs, proc)) ? holder.pid : 'gone';
+}
+
 /** Makes the lock file with its content in one step, so that nobody ever reads half a lock. False: there is one already. */
 async function create(path: string, temporary: string, self: Holder, fs: FileSystem): Promise<boolean> {
   const text = `${JSON.stringify(self)}\n`;

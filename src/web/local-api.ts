@@ -6,6 +6,7 @@ import type { CommandHandler } from '../lights/command.ts';
 import type { Outcome } from '../lights/outcome.ts';
 import type { Clock } from '../lights/port.ts';
 import type { Log } from '../log.ts';
+import { sleep } from '../task-group.ts';
 
 /** A code for a person, as the local socket hands it to `porchlight login`. */
 export interface CodeForPerson {
@@ -21,15 +22,26 @@ export interface LocalApiParts {
   readonly status: () => { readonly healthy: boolean };
   readonly lights: () => readonly unknown[];
   readonly handle: CommandHandler;
+  /** Forgets who a lamp was; resolves with whether anything was known. Undefined: there is no such lamp. */
+  readonly forget: (id: string) => Promise<boolean | undefined>;
   readonly requestCode: () => Promise<CodeForPerson>;
   readonly revoke: () => Promise<unknown>;
   /** Calls back on every change of a lamp; returns how to stop listening. */
   readonly watch: (listener: (event: string, data: unknown) => void) => () => void;
+  /** Listens to everyone in the air, and calls back with what is new, a few times a second; returns how to stop. */
+  readonly scan: (listener: (update: object) => void) => () => void;
   readonly clock: Clock;
   readonly log: Log;
 }
 
 const MAX_LISTENERS = 32;
+/** Each makes the radio tell of everyone; more than a few people do not scan at once. */
+const MAX_SCANS = 4;
+/** Seconds. Nobody watches longer, and a forgotten scan must end. */
+const LONGEST_SCAN = 300;
+const USUAL_SCAN = 10;
+/** A client that reads this many updates late does not read. */
+const MAX_UNREAD = 100;
 
 const HTTP_STATUS = { bad_command: 400, payload_too_large: 413, unknown_target: 404, unsupported: 422 } as const;
 
@@ -89,6 +101,13 @@ export function localApi(parts: LocalApiParts): Hono {
     return context.json(outcome, statusOf(outcome));
   });
 
+  app.post('/api/lights/:id/forget', async (context) => {
+    const id = context.req.param('id');
+    const forgotten = await parts.forget(id);
+    if (forgotten === undefined) return context.json(errorBody('unknown_target'), 404);
+    return context.json({ target: id, forgotten });
+  });
+
   app.post('/api/authorization/code', async (context) => context.json(await parts.requestCode()));
   app.post('/api/authorization/revoke', async (context) => context.json(await parts.revoke()));
 
@@ -107,7 +126,53 @@ export function localApi(parts: LocalApiParts): Hono {
       listeners -= 1;
     });
   });
+
+  let scans = 0;
+  app.get('/api/scan', (context) => {
+    const seconds = scanSeconds(context.req.query('seconds'));
+    if (seconds === undefined) {
+      const message = `seconds: a number from 1 to ${LONGEST_SCAN} expected.`;
+      return context.json({ ...errorBody('wrong_use'), message }, 400);
+    }
+    if (scans >= MAX_SCANS) {
+      const error = new PorchlightError('busy', `${MAX_SCANS} scans are under way already.`, {
+        hint: 'Wait until one of them has ended.',
+      });
+      return context.json(errorBody('busy', error), 503);
+    }
+    scans += 1;
+    return streamSSE(context, async (stream) => {
+      const over = new AbortController();
+      stream.onAbort(() => over.abort());
+      let unread = 0;
+      const stop = parts.scan((update) => {
+        if (over.signal.aborted) return;
+        unread += 1;
+        if (unread > MAX_UNREAD) return over.abort();
+        stream.writeSSE({ event: 'scan', data: JSON.stringify(update) }).then(
+          () => {
+            unread -= 1;
+          },
+          () => over.abort(),
+        );
+      });
+      try {
+        await sleep(seconds * 1000, over.signal);
+      } finally {
+        stop();
+        scans -= 1;
+      }
+      if (!over.signal.aborted) await stream.writeSSE({ event: 'end', data: '{}' });
+    });
+  });
   return app;
+}
+
+/** Undefined for what is no number of seconds that a scan may last. */
+function scanSeconds(text: string | undefined): number | undefined {
+  if (text === undefined) return USUAL_SCAN;
+  const seconds = /^\d{1,4}(\.\d{1,3})?$/.test(text) ? Number(text) : 0;
+  return seconds >= 1 && seconds <= LONGEST_SCAN ? seconds : undefined;
 }
 
 /**

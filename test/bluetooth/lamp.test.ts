@@ -1,131 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Central, Heard, Link, LinkCharacteristic } from '../../src/bluetooth/central.ts';
-import { Lamp } from '../../src/bluetooth/lamp.ts';
-import { Links } from '../../src/bluetooth/links.ts';
-import { type ErrorCode, PorchlightError } from '../../src/errors.ts';
-import type { Advertisement, Frame, LightFamily, Model } from '../../src/lights/family.ts';
-import type { Identity, LampAtHand } from '../../src/lights/port.ts';
-import type { LightState } from '../../src/lights/state.ts';
-import { keptLog } from '../support/log.ts';
-
-const ADDRESS = 'be:ff:20:00:11:22';
-
-const plain: Model = { id: 'PLAIN' };
-const sleepy: Model = {
-  id: 'SLEEPY',
-  wake: { frames: [frame('fff3', '01'), frame('fff3', '02')], gap_ms: 300 },
-};
-const locked: Model = { id: 'LOCKED', unsupported: 'it wants to be paired' };
-
-function frame(characteristic: string, hex: string, kind: 'request' | 'command' = 'command') {
-  return { characteristic, bytes: Uint8Array.from(Buffer.from(hex, 'hex')), kind } as const;
-}
-
-/** Speaks on fff3 or ff03, hears on fff4. */
-const talking: LightFamily = {
-  id: 'talking',
-  gatt: [{ service: 'fff0', write: 'fff3', notify: 'fff4' }, { write: 'ff03' }],
-  models: [plain, sleepy, locked],
-  recognise: () => undefined,
-  encode: () => [],
-  decode: (bytes) => {
-    if (bytes[0] === 0xbb) throw new TypeError('a fault of the family');
-    return bytes[0] === 1 ? { state: 'ON', confidence: 'confirmed' } : undefined;
-  },
-  query: (_, layout) => frame(layout.write, 'ef01'),
-};
-const silent: LightFamily = { ...talking, id: 'silent', gatt: [{ write: 'ffd9' }], models: [{ id: 'S' }] };
-
-/** By name, as families do: `T…` talks, `S…` is silent, `?…` may be either. */
-function recognise(advert: Advertisement): readonly Identity[] {
-  const name = advert.localName ?? '';
-  const model = talking.models.find((one) => name.includes(one.id)) ?? plain;
-  if (name.startsWith('T')) return [{ family: talking, model }];
-  if (name.startsWith('S')) return [{ family: silent, model: { id: 'S' } }];
-  if (name.startsWith('?'))
-    return [
-      { family: silent, model: { id: 'S' } },
-      { family: talking, model: plain },
-    ];
-  return [];
-}
-
-class FakeLink implements Link {
-  readonly address = ADDRESS;
-  readonly characteristics: readonly LinkCharacteristic[];
-  readonly written: string[] = [];
-  readonly read_: Buffer;
-  refusesSubscription: ErrorCode | undefined;
-  onValue: ((bytes: Uint8Array) => void) | undefined;
-  readonly #gone = new AbortController();
-  constructor(characteristics: readonly LinkCharacteristic[], name = '') {
-    this.characteristics = characteristics;
-    this.read_ = Buffer.from(name);
-  }
-  get gone(): AbortSignal {
-    return this.#gone.signal;
-  }
-  lose(): void {
-    this.#gone.abort(new PorchlightError('link_lost'));
-  }
-  async write(...frames: readonly Frame[]): Promise<void> {
-    for (const { characteristic, bytes } of frames) {
-      if (this.gone.aborted) throw this.gone.reason;
-      this.written.push(`${characteristic} ${Buffer.from(bytes).toString('hex')} @${Math.round(performance.now())}`);
-    }
-  }
-  async read(): Promise<Uint8Array> {
-    return this.read_;
-  }
-  async subscribe(_: string, onValue: (bytes: Uint8Array) => void): Promise<void> {
-    if (this.refusesSubscription !== undefined) throw new PorchlightError(this.refusesSubscription);
-    this.onValue = onValue;
-  }
-  async disconnect(): Promise<void> {
-    this.lose();
-  }
-}
-
-const TALKS: readonly LinkCharacteristic[] = [
-  { service: '1800', uuid: '2a00', properties: ['read'] },
-  { service: 'fff0', uuid: 'fff3', properties: ['writeWithoutResponse'] },
-  { service: 'fff0', uuid: 'fff4', properties: ['notify'] },
-];
-const SILENT: readonly LinkCharacteristic[] = [{ service: 'ffd5', uuid: 'ffd9', properties: ['write'] }];
-
-function setUp(link: () => FakeLink, parts: { pinned?: Identity; families?: readonly LightFamily[] } = {}) {
-  const central: Central = { adapter: 'poweredOn', connect: async () => link(), scan: async () => undefined };
-  const { log } = keptLog();
-  const clock = { monotonic: () => performance.now() };
-  const links = new Links({ central, maxConnections: 1, idleMs: 30_000, clock, log });
-  const said: Partial<LightState>[] = [];
-  const availability: boolean[] = [];
-  const lamp = new Lamp({
-    address: ADDRESS,
-    families: [talking, silent],
-    recognise,
-    links,
-    clock,
-    log,
-    onState: (partial) => said.push(partial),
-    onAvailability: (online) => availability.push(online),
-    ...parts,
-  });
-  const reach = <T>(turn: (at: LampAtHand) => Promise<T>, ms = 5000): Promise<T> =>
-    lamp.reach(performance.now() + ms, turn, new AbortController().signal);
-  return { lamp, links, said, availability, reach };
-}
-
-const heard = (localName?: string, rssi = -60): Heard => ({
-  address: ADDRESS,
-  rssi,
-  connectable: true,
-  serviceUuids: [],
-  ...(localName === undefined ? {} : { localName }),
-});
-
-/** Without their times. */
-const bytes = (link: FakeLink): string[] => link.written.map((one) => one.replace(/ @.*/, ''));
+import type { LightFamily } from '../../src/lights/family.ts';
+import { bytes, FakeLink, frame, heard, SILENT, setUp, silent, TALKS } from './lamp-rig.ts';
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -155,14 +30,6 @@ describe('who a lamp is', () => {
     expect(lamp.identity?.family.id).toBe('silent');
     expect(await reach(async (at) => at.family.id)).toBe('talking');
     expect(lamp.identity?.family.id).toBe('talking');
-  });
-
-  it('follows the advert when another lamp has taken the address', async () => {
-    const { lamp, reach } = setUp(() => new FakeLink(TALKS));
-    lamp.heard(heard('T-PLAIN'));
-    await reach(async () => undefined);
-    lamp.heard(heard('S'));
-    expect(lamp.identity?.family.id).toBe('silent');
   });
 
   it('that the characteristics contradict is an identity mismatch, and nothing is written', async () => {
@@ -253,6 +120,19 @@ describe('a new link', () => {
     expect(said).toEqual([{ state: 'ON', confidence: 'confirmed' }]);
   });
 
+  it('to a lamp that talks nonsense without end costs one line a minute', async () => {
+    const link = new FakeLink(TALKS);
+    const { lamp, reach, warnings } = setUp(() => link);
+    lamp.heard(heard('T-PLAIN'));
+    await reach(async () => undefined);
+    for (let n = 0; n < 1000; n += 1) link.onValue?.(Uint8Array.of(0xbb));
+    expect(warnings()).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(61_000);
+    link.onValue?.(Uint8Array.of(0xbb));
+    expect(warnings()).toHaveLength(2);
+    expect(warnings()[1]).toContain('"unsaid":999');
+  });
+
   it('that takes no subscription can be commanded, and is tried again a second later', async () => {
     const link = new FakeLink(TALKS);
     link.refusesSubscription = 'refused_by_light';
@@ -272,33 +152,44 @@ describe('a new link', () => {
   });
 });
 
-describe('whether a lamp is there', () => {
-  it('is said when it is heard, when it is linked, and a minute after neither', async () => {
-    const { lamp, availability, reach } = setUp(() => new FakeLink(TALKS));
-    const stop = new AbortController();
-    const run = lamp.run(stop.signal);
-    await vi.advanceTimersByTimeAsync(13_000);
-    expect(lamp.online).toBeUndefined();
-    // Whoever was never heard is missed sooner than whoever falls silent.
-    await vi.advanceTimersByTimeAsync(4000);
-    expect(lamp.online).toBe(false);
-    lamp.heard(heard('T-PLAIN', -71));
-    expect([lamp.online, lamp.rssi]).toEqual([true, -71]);
-    await vi.advanceTimersByTimeAsync(50_000);
-    await reach(async () => undefined);
-    // The link rests for 30 s before it is given back; the minute counts from then.
-    await vi.advanceTimersByTimeAsync(85_000);
-    expect(lamp.online).toBe(true);
-    await vi.advanceTimersByTimeAsync(10_000);
-    expect(availability).toEqual([false, true, false]);
-    stop.abort();
-    await run;
+describe('a lamp that hangs in mid-preparation', () => {
+  it('is given up after twelve seconds, and tried with a fresh link', async () => {
+    const [first, second] = [new FakeLink(TALKS), new FakeLink(TALKS)];
+    first.hangsAt = 2;
+    const links = [first, second];
+    const { lamp, reach } = setUp(() => links.shift() ?? new FakeLink([]));
+    lamp.heard(heard('T-SLEEPY'));
+    const reached = reach(async (at) => at.write(frame('fff3', 'aa')), 20_000);
+    await vi.advanceTimersByTimeAsync(11_900);
+    expect(first.gone.aborted).toBe(false);
+    await vi.advanceTimersByTimeAsync(1500);
+    await reached;
+    expect(first.gone.aborted).toBe(true);
+    expect(bytes(second)).toEqual(['fff3 01', 'fff3 02', 'fff3 ef01', 'fff3 aa']);
   });
 
-  it('keeps the signal strength that is known (127 means unknown)', () => {
-    const { lamp } = setUp(() => new FakeLink(TALKS));
-    lamp.heard(heard('T', -50));
-    lamp.heard(heard('T', 127));
-    expect(lamp.rssi).toBe(-50);
+  it('because it leaves subscriptions unanswered is commanded all the same, unheard, and listened to again later', async () => {
+    const links: FakeLink[] = [];
+    let answers = false;
+    const { lamp, reach } = setUp(() => {
+      const link = new FakeLink(TALKS);
+      if (!answers) link.refusesSubscription = 'timed_out';
+      links.push(link);
+      return link;
+    });
+    lamp.heard(heard('T-PLAIN'));
+    const reached = reach(async (at) => {
+      await at.write(frame('fff3', 'aa'));
+      return at.hears;
+    });
+    await vi.advanceTimersByTimeAsync(3000);
+    expect(await reached).toBe(false);
+    expect(links.map(({ subscriptions }) => subscriptions)).toEqual([1, 1, 0]);
+    expect(links.map(bytes)).toEqual([[], [], ['fff3 aa']]);
+    answers = true;
+    await vi.advanceTimersByTimeAsync(600_000);
+    const again = reach(async (at) => at.hears);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(await again).toBe(true);
   });
 });

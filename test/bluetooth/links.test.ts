@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { AdapterState, Central, Link } from '../../src/bluetooth/central.ts';
+import type { AdapterState, Central, ConnectOptions, Link } from '../../src/bluetooth/central.ts';
 import { Links } from '../../src/bluetooth/links.ts';
 import { type ErrorCode, PorchlightError } from '../../src/errors.ts';
 import { frame } from '../support/frame.ts';
 import { keptLog } from '../support/log.ts';
 
 /**
- * A Central in memory. The real one's habits: one attempt at a time, an attempt lasts its whole deadline when nobody answers,
+ * A Central in memory. The real one's habits: one attempt at a time until its connection stands, an attempt lasts its whole deadline when nobody answers,
  * a link's operations reject with the reason of its end, and everything is asynchronous.
  */
 class FakeCentral implements Central {
@@ -16,6 +16,10 @@ class FakeCentral implements Central {
   readonly open = new Map<string, FakeLink>();
   /** How an address behaves; absent: it answers after 20 ms. */
   readonly behaviour = new Map<string, 'dead' | ErrorCode>();
+  /** How long reading the characteristics of an address takes, after its connection stands. */
+  readonly discoverMs = new Map<string, number>();
+  /** Attempts that were ended while characteristics were read. */
+  readonly ended: string[] = [];
   /** As many links as the adapter itself has room for. */
   room = Number.POSITIVE_INFINITY;
   attempts = 0;
@@ -23,24 +27,31 @@ class FakeCentral implements Central {
   mostConnecting = 0;
   mostOpen = 0;
 
-  async connect(
-    address: string,
-    options: { readonly timeoutMs: number; readonly signal?: AbortSignal },
-  ): Promise<Link> {
+  async connect(address: string, options: ConnectOptions): Promise<Link> {
     this.attempts += 1;
     this.log.push(`try ${address}`);
+    await this.#connection(address, options);
+    options.onConnected?.();
+    await wait(this.discoverMs.get(address) ?? 0, options.signal);
+    if (options.signal?.aborted === true) {
+      this.ended.push(address);
+      throw new PorchlightError('unreachable');
+    }
+    const link = new FakeLink(address, () => this.open.delete(address));
+    this.open.set(address, link);
+    this.mostOpen = Math.max(this.mostOpen, this.open.size);
+    return link;
+  }
+
+  async #connection(address: string, { timeoutMs, signal }: ConnectOptions): Promise<void> {
     this.connecting += 1;
     this.mostConnecting = Math.max(this.mostConnecting, this.connecting);
     try {
       const behaviour = this.behaviour.get(address);
-      await wait(behaviour === 'dead' ? options.timeoutMs : 20, options.signal);
-      if (behaviour === 'dead' || options.signal?.aborted === true) throw new PorchlightError('unreachable');
+      await wait(behaviour === 'dead' ? timeoutMs : 20, signal);
+      if (behaviour === 'dead' || signal?.aborted === true) throw new PorchlightError('unreachable');
       if (behaviour !== undefined) throw new PorchlightError(behaviour);
       if (this.open.size >= this.room) throw new PorchlightError('out_of_slots');
-      const link = new FakeLink(address, () => this.open.delete(address));
-      this.open.set(address, link);
-      this.mostOpen = Math.max(this.mostOpen, this.open.size);
-      return link;
     } finally {
       this.connecting -= 1;
     }
@@ -308,6 +319,155 @@ describe('the adapter', () => {
     links.adapterChanged();
     await vi.advanceTimersByTimeAsync(50);
     expect(state.now).toBe('done');
+  });
+});
+
+describe('what the adapter does', () => {
+  const shared = ['adapter_stuck', 'radio_restarting', 'adapter_off'] as const;
+
+  it("lengthens no lamp's wait, and is not hammered", async () => {
+    for (const code of shared) {
+      const { central, links, use } = setUp();
+      for (const one of [A, B, C]) central.behaviour.set(one, code);
+      const all = [A, B, C].map((one) => outcome(use(one, 60_000)));
+      await vi.advanceTimersByTimeAsync(20_000);
+      // Half a second apart at the least, once it has lasted; far less often for an adapter that is stuck.
+      expect(central.attempts).toBeLessThanOrEqual(code === 'adapter_stuck' ? 8 : 60);
+      central.behaviour.clear();
+      links.adapterChanged();
+      await vi.advanceTimersByTimeAsync(200);
+      expect(all.map((one) => one.now)).toEqual(['done', 'done', 'done']);
+    }
+  });
+
+  it('is what the outcome names when time is up', async () => {
+    for (const code of shared) {
+      const { central, use } = setUp();
+      central.behaviour.set(A, code);
+      const state = outcome(use(A, 2000));
+      await vi.advanceTimersByTimeAsync(2100);
+      expect(state.now).toBe(code);
+    }
+  });
+
+  it('is not blamed on the lamps whose links broke in that moment', async () => {
+    const { central, links, use } = setUp(2, 60_000);
+    let turns = 0;
+    const state = outcome(
+      use(A, 30_000, async (link) => {
+        turns += 1;
+        await link.write(frame('fff3', Uint8Array.of(1), 'request'));
+        if (turns <= 5) await wait(60_000, link.gone);
+        link.gone.throwIfAborted();
+      }),
+    );
+    for (let n = 0; n < 5; n += 1) {
+      await vi.advanceTimersByTimeAsync(100);
+      central.open.get(A)?.lose();
+      await vi.advanceTimersByTimeAsync(1);
+      central.adapter = 'unknown';
+      links.adapterChanged();
+      await vi.advanceTimersByTimeAsync(50);
+      central.adapter = 'poweredOn';
+      links.adapterChanged();
+    }
+    // Five breaks that were the lamp's own would cost 6 s of waiting.
+    await vi.advanceTimersByTimeAsync(100);
+    expect([state.now, turns]).toEqual(['done', 6]);
+  });
+
+  it('a lack of room is learned: it is not asked again and again, and one more link is tried after a minute', async () => {
+    const { central, links, use } = setUp(5, 600_000);
+    central.room = 2;
+    const hold = [A, B].map((one) => outcome(use(one, 300_000, () => wait(100_000))));
+    await vi.advanceTimersByTimeAsync(100);
+    for (const one of [C, address(4), address(5)]) links.heard(one);
+    const waiting = [C, address(4), address(5)].map((one) => outcome(use(one, 300_000)));
+    await vi.advanceTimersByTimeAsync(50_000);
+    expect(central.attempts).toBe(3);
+    expect(links.status()).toMatchObject({ used: 2, max: 5, free: 0, waiting: 3 });
+    central.room = 5;
+    await vi.advanceTimersByTimeAsync(40_000);
+    expect(waiting.map((one) => one.now)).toEqual(['done', 'done', 'done']);
+    expect(hold.map((one) => one.now)).toEqual(['pending', 'pending']);
+  });
+
+  it('no room at all, because another program has it: asked ever less often, and taken as soon as it is there', async () => {
+    const { central, use } = setUp(5, 600_000);
+    central.room = 0;
+    const state = outcome(use(A, 120_000));
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(central.attempts).toBeLessThanOrEqual(11);
+    central.room = 1;
+    await vi.advanceTimersByTimeAsync(4100);
+    expect(state.now).toBe('done');
+  });
+});
+
+describe('links that are given back together', () => {
+  it('are those without work in flight, and what is wanted is linked anew', async () => {
+    const { central, links, use } = setUp(3, 60_000);
+    const busy = outcome(use(A, 30_000, () => wait(500)));
+    for (const one of [B, C]) void use(one);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(links.releaseAll('a test')).toBe(2);
+    await vi.advanceTimersByTimeAsync(50);
+    expect([...central.open.keys()]).toEqual([A]);
+    const again = outcome(use(B));
+    await vi.advanceTimersByTimeAsync(600);
+    expect([busy.now, again.now]).toEqual(['done', 'done']);
+    expect(links.status()).toMatchObject({ used: 2, free: 1, waiting: 0 });
+  });
+});
+
+describe('an attempt whose connection stands', () => {
+  it('lets the next one begin, takes a link, and is ended only for lamps that lack one', async () => {
+    const { central, links, use } = setUp(2, 60_000);
+    central.discoverMs.set(A, 30_000);
+    for (const one of [A, B, C]) links.heard(one);
+    const mute = outcome(use(A, 60_000));
+    await vi.advanceTimersByTimeAsync(30);
+    const second = outcome(use(B, 60_000, () => wait(10_000)));
+    await vi.advanceTimersByTimeAsync(100);
+    expect([central.mostConnecting, central.open.size]).toEqual([1, 1]);
+    // Nobody lacks a link, so the mute one may take its time; then C does.
+    await vi.advanceTimersByTimeAsync(3000);
+    expect(central.ended).toEqual([]);
+    const third = outcome(use(C, 60_000));
+    await vi.advanceTimersByTimeAsync(1200);
+    expect(central.ended).toEqual([A]);
+    expect([mute.now, second.now, third.now]).toEqual(['pending', 'pending', 'done']);
+  });
+
+  it('and that nobody wants any more is ended', async () => {
+    const { central, use } = setUp(2, 60_000);
+    central.discoverMs.set(A, 30_000);
+    const state = outcome(use(A, 1000));
+    await vi.advanceTimersByTimeAsync(1100);
+    expect([state.now, central.ended]).toEqual(['unreachable', [A]]);
+  });
+});
+
+describe('a slider that is moved while another lamp waits', () => {
+  it('keeps its link between two updates, for as long as patience lasts', async () => {
+    const { central, links, use } = setUp(1, 60_000);
+    let more = true;
+    const slide = (async (): Promise<void> => {
+      while (more) {
+        await use(A);
+        await wait(16);
+      }
+    })();
+    await vi.advanceTimersByTimeAsync(500);
+    links.heard(B);
+    const other = outcome(use(B, 20_000));
+    await vi.advanceTimersByTimeAsync(1500);
+    expect([other.now, central.attempts]).toEqual(['pending', 1]);
+    await vi.advanceTimersByTimeAsync(800);
+    expect(other.now).toBe('done');
+    more = false;
+    await vi.advanceTimersByTimeAsync(5000);
+    await slide;
   });
 });
 

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import type { AdapterState, Heard } from '../../src/bluetooth/central.ts';
+import type { AdapterState, Heard, Pulse, RadioEnd, Sign } from '../../src/bluetooth/central.ts';
 import { RadioClient, type RadioTimings } from '../../src/bluetooth/radio-client.ts';
 import { frame } from '../support/frame.ts';
 import { keptLog, realClock } from '../support/log.ts';
@@ -13,6 +13,7 @@ const FAST: Partial<RadioTimings> = {
   healthyMs: 60_000,
   firstWaitMs: 30,
   longestWaitMs: 120,
+  logMs: 0,
 };
 
 const ends: (() => Promise<void>)[] = [];
@@ -23,11 +24,20 @@ afterEach(async () => {
 function radio(way: string, timings: Partial<RadioTimings> = FAST) {
   const states: AdapterState[] = [];
   const heard: Heard[] = [];
+  const pulses: Pulse[] = [];
+  const signs: Sign[] = [];
+  const lives: RadioEnd[] = [];
   const { log, lines } = keptLog();
   const client = new RadioClient({
     entry: ENTRY,
     backend: { kind: 'h4', address: way },
-    events: { onAdapter: (state) => states.push(state), onHeard: (one) => heard.push(one) },
+    events: {
+      onAdapter: (state) => states.push(state),
+      onHeard: (one) => heard.push(one),
+      onPulse: (one) => pulses.push(one),
+      onSign: (one) => signs.push(one),
+      onEnded: (one) => lives.push(one),
+    },
     log,
     clock: realClock,
     timings,
@@ -39,7 +49,7 @@ function radio(way: string, timings: Partial<RadioTimings> = FAST) {
     await run;
   };
   ends.push(end);
-  return { client, states, heard, lines, end };
+  return { client, states, heard, pulses, signs, lives, lines, end };
 }
 
 async function until(what: () => boolean, ms = 4000): Promise<void> {
@@ -167,6 +177,78 @@ describe('a radio that fails', () => {
     }
   });
 
+  it('that is stopped by a signal is noticed, killed and replaced', async () => {
+    const { client } = radio('well', { ...FAST, silenceMs: 500 });
+    await until(() => client.adapter === 'poweredOn');
+    const { pid } = client.status();
+    process.kill(pid ?? 0, 'SIGSTOP');
+    await until(() => client.status().restarts === 1 && client.adapter === 'poweredOn');
+    expect(client.status().lastReason).toContain('silent');
+    expect(client.status().pid).not.toBe(pid);
+    expect(alive(pid)).toBe(false);
+  });
+
+  it('tells how it ended: by whose fault, and whether a connection was being made', async () => {
+    const off = radio('off');
+    await until(() => off.lives.length >= 2);
+    expect(off.lives[0]).toEqual({ reason: 'the adapter is off', code: 'adapter_off', connecting: false });
+    // Until the next life knows better, an adapter that is not there is off, and not "being restarted".
+    expect(off.states).toContain('poweredOff');
+    await off.end();
+    const { client, lives } = radio('well');
+    await until(() => client.adapter === 'poweredOn');
+    const connecting = client.connect('51:00:00:00:00:01', { timeoutMs: 60_000 }).catch(() => undefined);
+    expect(client.connecting).toBe(true);
+    process.kill(client.status().pid ?? 0, 'SIGKILL');
+    await until(() => lives.length === 1);
+    expect(lives[0]).toEqual({ reason: 'it got SIGKILL', connecting: true });
+    await connecting;
+    expect(client.connecting).toBe(false);
+  });
+
+  it('is not started at once again and again when its controller never answers, however long each life takes', async () => {
+    const { client, lines } = radio('stuck', { ...FAST, healthyMs: 0 });
+    await until(() => client.status().restarts >= 4);
+    const waits = lines.map((line) => JSON.parse(line).wait_ms).filter((wait) => wait !== undefined);
+    expect(waits.slice(0, 4)).toEqual([30, 60, 120, 120]);
+  });
+
+  it('says the same at most once a minute, and then how often', async () => {
+    const { client, lines, end } = radio('exits', { ...FAST, longestWaitMs: 30, logMs: 600 });
+    await until(() => client.status().restarts >= 3);
+    const restarts = (): Record<string, unknown>[] =>
+      lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'the radio is started again');
+    expect(restarts()).toHaveLength(1);
+    await until(() => restarts().length === 2);
+    expect(restarts()[1]?.['swallowed']).toBeGreaterThanOrEqual(2);
+    await end();
+    const noisy = radio('notes', { ...FAST, logMs: 60_000 });
+    await until(() => noisy.lines.some((line) => line.includes('is odd')));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(noisy.lines.filter((line) => line.includes('is odd'))).toHaveLength(1);
+  });
+
+  it('is restarted on demand in good order, and for the reason given', async () => {
+    const { client, lives, signs } = radio('well');
+    await until(() => client.adapter === 'poweredOn');
+    const link = await client.connect(ADDRESS, { timeoutMs: 1000 });
+    await link.write(frame('fff3', Uint8Array.of(1), 'request'));
+    await client.connect('de:ad:00:00:00:01', { timeoutMs: 500 }).catch(() => undefined);
+    expect(signs).toEqual(['linked', 'answered', 'answered']);
+    client.restart('its memory had grown');
+    await until(() => lives.length === 1 && client.adapter === 'poweredOn');
+    expect(lives[0]).toEqual({ reason: 'its memory had grown', connecting: false });
+    expect(link.gone.aborted).toBe(true);
+    await expect(client.connect(ADDRESS, { timeoutMs: 1000 })).resolves.toBeDefined();
+  });
+
+  it('gives a sign of life with every ping, with what it holds of memory', async () => {
+    const { client, pulses } = radio('well');
+    await until(() => pulses.length >= 2);
+    expect(pulses[0]).toEqual({ rescans: 0, rss: 50 * 1024 * 1024 });
+    expect(client.status().pulse).toEqual(pulses.at(-1));
+  });
+
   it('is not blamed for a pause of the gateway itself', async () => {
     const { client } = radio('well', { ...FAST, silenceMs: 300 });
     await until(() => client.adapter === 'poweredOn');
@@ -255,6 +337,31 @@ describe('a radio that is hostile', () => {
     await expect(twice.client.connect(ADDRESS, { timeoutMs: 1000 })).rejects.toMatchObject({
       code: 'radio_restarting',
     });
+  });
+
+  it('is ended for a line that never ends, before it fills the memory, and for what is not JSON', async () => {
+    const before = process.memoryUsage.rss();
+    const endless = radio('endless');
+    await until(() => endless.client.status().restarts >= 3);
+    expect(endless.client.status().lastReason).toContain('a line that is too long');
+    // Three lives wrote as fast as the pipe takes it; a channel without bounds held all of it.
+    expect(process.memoryUsage.rss() - before).toBeLessThan(64 * 1024 * 1024);
+    await endless.end();
+    const other = radio('not-json');
+    await until(() => other.client.status().restarts >= 1);
+    expect(other.client.status().lastReason).toContain('not JSON');
+  });
+
+  it('that does not read what it is told is ended, though it goes on talking', async () => {
+    const { client } = radio('deaf');
+    await until(() => client.adapter === 'poweredOn');
+    const addresses = Array.from({ length: 1000 }, (_, n) => `be:ff:20:00:${n >> 8}0:${(n & 255).toString(16)}`);
+    for (let n = 0; n < 100 && client.status().restarts === 0; n += 1) {
+      client.watch(addresses);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    await until(() => client.status().restarts >= 1);
+    expect(client.status().lastReason).toContain('does not read');
   });
 
   it('cannot make answers out of nothing', async () => {

@@ -4,13 +4,14 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { parseRadioMessage } from '../../src/bluetooth/messages.ts';
 import { extendedReports, legacyReports, parseAdvertised, type Report } from '../../src/bluetooth/radio/adverts.ts';
+import { AttGate } from '../../src/bluetooth/radio/att-gate.ts';
 import { ConnectTurns } from '../../src/bluetooth/radio/connect-turns.ts';
 import { Directory } from '../../src/bluetooth/radio/directory.ts';
 import { H4Framer } from '../../src/bluetooth/radio/h4-framer.ts';
 import { H4Socket, parseH4Address } from '../../src/bluetooth/radio/h4-socket.ts';
 import { HciGuard } from '../../src/bluetooth/radio/hci-guard.ts';
 import type { TransportEvents } from '../../src/bluetooth/radio/hci-transport.ts';
-import { judge, Reassembly } from '../../src/bluetooth/radio/l2cap.ts';
+import { Reassembly, SignallingGate } from '../../src/bluetooth/radio/l2cap.ts';
 import { NobleLink } from '../../src/bluetooth/radio/noble-link.ts';
 import { parseRequest } from '../../src/bluetooth/radio/requests.ts';
 
@@ -161,15 +162,27 @@ describe('command flow control', () => {
   });
 });
 
+/** A gate that noble has just asked something through. */
+function asking(request: string, now = () => 0): AttGate {
+  const gate = new AttGate(now);
+  gate.sent(hex(request));
+  return gate;
+}
+const SERVICES = '10 0100 ffff 0028';
+const CHARACTERISTICS = '08 0100 ffff 0328';
+const WRITES = '12 0300 01';
+
 describe('packets of a peer', () => {
-  const ATT = 4;
   it('turns refusals that noble would hang on into ones that it takes, and tells the true code', () => {
     for (const code of [0x04, 0x05, 0x08, 0x0f]) {
-      const verdict = judge(ATT, Buffer.from([0x01, 0x12, 0x03, 0x00, code]));
+      const verdict = asking(WRITES).judge(Buffer.from([0x01, 0x12, 0x03, 0x00, code]));
       expect(verdict).toMatchObject({ error: { request: 0x12, code, needsPairing: code !== 0x04 } });
       expect('pass' in verdict && verdict.pass[4]).toBe(0x0e);
     }
-    expect(judge(ATT, hex('01 12 0300 03'))).toMatchObject({ pass: hex('01 12 0300 03'), error: { code: 3 } });
+    expect(asking(WRITES).judge(hex('01 12 0300 03'))).toMatchObject({
+      pass: hex('01 12 0300 03'),
+      error: { code: 3 },
+    });
   });
 
   it('keeps an MTU within what is possible', () => {
@@ -182,53 +195,160 @@ describe('packets of a peer', () => {
       [0xffff, 256],
     ] as const) {
       const pdu = Buffer.from([0x03, said & 0xff, said >> 8]);
-      expect(judge(ATT, pdu)).toEqual({ pass: Buffer.from([0x03, taken & 0xff, taken >> 8]) });
+      expect(asking('02 0001').judge(pdu)).toEqual({ pass: Buffer.from([0x03, taken & 0xff, taken >> 8]) });
     }
   });
 
   it.each([
-    ['an empty packet', ''],
-    ['an error without a code', '01 12 03 00'],
-    ['an MTU of one octet', '03 17'],
-    ['a list of elements of no length (endless for noble)', '09 00'],
-    ['a list of elements of no length with bytes', '11 00 01 00 05 00'],
-    ['a list that is empty', '09 07'],
-    ['a list with half an element', '09 07 02 00 0a 03 00 f3 ff aa'],
-    ['a service of three octets', '11 03 01 00 05'],
-    ['a notification without a handle', '1b 03'],
-  ])('breaks the link for %s', (_, pdu) => {
-    expect(judge(ATT, hex(pdu))).toHaveProperty('broken');
+    ['an MTU of one octet', '02 0001', '03 17'],
+    ['a list of elements of no length (endless for noble)', CHARACTERISTICS, '09 00'],
+    ['a list of elements of no length with bytes', SERVICES, '11 00 01 00 05 00'],
+    ['a list that is empty', CHARACTERISTICS, '09 07'],
+    ['a list with half an element', CHARACTERISTICS, '09 07 0200 0a 0300 f3ff aa'],
+    ['a service of three octets', SERVICES, '11 03 01 00 05'],
+    ['a service with a UUID of four octets', SERVICES, '11 08 0100 0500 f0ff0000'],
+    ['a service that ends before it begins', SERVICES, '11 06 0500 0100 f0ff'],
+    ['services that go back', SERVICES, '11 06 0500 0600 f0ff 0100 0200 f1ff'],
+    ['a service before the first handle that was asked for', '10 0700 ffff 0028', '11 06 0100 0600 f0ff'],
+    ['a service behind the last', '10 0100 0600 0028', '11 06 0100 0700 f0ff'],
+    ['a characteristic whose value comes before it', CHARACTERISTICS, '09 07 0200 0a 0100 f3ff'],
+    ['characteristics that go back', CHARACTERISTICS, '09 07 0400 0a 0500 f3ff 0200 0a 0300 f4ff'],
+    ['a characteristic outside its service', '08 0100 0300 0328', '09 07 0200 0a 0400 f3ff'],
+    ['a configuration of one octet', '08 0100 ffff 0229', '09 03 0600 00'],
+    ['descriptors of a third format', '04 0100 ffff', '05 03 0600 0229'],
+    ['a value that goes on behind the longest there is', '0c 0500 0002', '0d 01'],
+  ])('breaks the link for %s', (_, request, answer) => {
+    expect(asking(request).judge(hex(answer))).toHaveProperty('broken');
   });
 
-  it('passes what is well-formed as it is', () => {
+  it('passes what answers the question and is well-formed as it is', () => {
+    for (const [request, answer] of [
+      [WRITES, '13'],
+      ['0a 0300', '0b 01 02'],
+      ['0c 0500 ff01', '0d 01'],
+      [CHARACTERISTICS, '09 07 0200 0a 0300 f3ff'],
+      [CHARACTERISTICS, '09 15 0200 0a 0300 000102030405060708090a0b0c0d0e0f'],
+      ['08 0100 ffff 0229', '09 04 0500 0100'],
+      ['04 0100 ffff', '05 01 0600 0229'],
+      [SERVICES, '11 06 0100 0500 f0ff 0600 ffff f1ff'],
+    ] as const) {
+      expect(asking(request).judge(hex(answer))).toEqual({ pass: hex(answer) });
+    }
+    expect(new AttGate(() => 0).judge(hex('1b 0300 66'))).toEqual({ pass: hex('1b 0300 66') });
+    expect(new AttGate(() => 0).judge(hex('02 1700'))).toEqual({ pass: hex('02 1700') });
+  });
+
+  it('drops an answer to no question, to another, or given twice: noble takes any for its own', () => {
+    const drop = { drop: true };
+    for (let opcode = 0; opcode < 256; opcode += 1) {
+      const isAnswer = opcode % 2 === 1 && opcode <= 0x21 && opcode !== 0x1b && opcode !== 0x1d;
+      const pdu = Buffer.from([opcode, 0x12, 0x03, 0x00, 0x03]);
+      if (isAnswer) expect(new AttGate(() => 0).judge(pdu), `0x${opcode.toString(16)}`).toEqual(drop);
+    }
+    const gate = asking(WRITES);
+    expect(gate.judge(hex('0b 01'))).toEqual(drop);
+    expect(gate.judge(hex('01 0a 0300 03'))).toEqual(drop);
+    expect(gate.judge(hex('01 12'))).toEqual(drop);
+    expect(gate.judge(hex('13'))).toEqual({ pass: hex('13') });
+    expect(gate.judge(hex('13'))).toEqual(drop);
+  });
+
+  it('drops what wants no answer but would get one of noble, and what nobody asked for', () => {
+    // Empty, short notification, several values in one, confirmation, write command, signed write, and opcodes that are none.
     for (const pdu of [
-      '13',
-      '0b 01 02',
-      '09 07 02 00 0a 03 00 f3 ff',
-      '09 04 05 00 01 00',
-      '11 06 01 00 05 00 f0 ff',
-      '1b 03 00 66',
-      '02 17 00',
+      '',
+      '1b',
+      '1b 03',
+      '1d 03',
+      '23 0300 0100 01',
+      '1e',
+      '52 0300 01',
+      'd2 0300 01',
+      'ff',
+      '3f',
+      '25',
     ]) {
-      expect(judge(ATT, hex(pdu))).toEqual({ pass: hex(pdu) });
+      expect(new AttGate(() => 0).judge(hex(pdu)), pdu).toEqual({ drop: true });
     }
   });
 
-  it('keeps pairing and signalling fragments from noble', () => {
-    expect(judge(6, hex('0b 01'))).toEqual({ drop: true });
-    expect(judge(6, hex(''))).toEqual({ drop: true });
-    expect(judge(5, hex('12 01'))).toEqual({ drop: true });
-    expect(judge(5, hex('12 01 08 00 06 00'))).toEqual({ drop: true });
-    const request = hex('12 01 08 00 06 00 0c 00 00 00 c8 00');
-    expect(judge(5, request)).toEqual({ pass: request });
-    expect(judge(0x40, hex('01 02 03 04'))).toEqual({ drop: true });
+  it('lets services and characteristics end, also where each is in its place', () => {
+    const services = new AttGate(() => 0);
+    let found = 0;
+    for (let start = 1; start < 0xffff; start += 1, found += 1) {
+      services.sent(Buffer.from([0x10, start & 0xff, start >> 8, 0xff, 0xff, 0, 0x28]));
+      const at = [start & 0xff, start >> 8];
+      if ('broken' in services.judge(Buffer.from([0x11, 6, ...at, ...at, 1, 2]))) break;
+    }
+    expect(found).toBeLessThanOrEqual(64);
+    const characteristics = new AttGate(() => 0);
+    for (found = 0; found < 1000; found += 1) {
+      const start = 1 + 2 * found;
+      const [at, next] = [start, start + 1].map((handle) => [handle & 0xff, handle >> 8]);
+      characteristics.sent(Buffer.from([0x08, ...(at ?? []), 0xff, 0xff, 3, 0x28]));
+      if ('broken' in characteristics.judge(Buffer.from([0x09, 7, ...(at ?? []), 2, ...(next ?? []), 1, 2]))) break;
+    }
+    expect(found).toBeLessThanOrEqual(128);
   });
 
-  it('never throws, whatever a peer sends', () => {
+  it('lets a lamp say so much a second, and one indication until it is confirmed', () => {
+    let now = 0;
+    const gate = new AttGate(() => now);
+    const pass = (pdu: string, times: number): number =>
+      Array.from({ length: times }, () => gate.judge(hex(pdu))).filter((verdict) => 'pass' in verdict).length;
+    expect(pass('1b 0300 66', 10_000)).toBeLessThanOrEqual(100);
+    now = 1000;
+    expect(pass('1b 0300 66', 10_000)).toBeGreaterThanOrEqual(30);
+    now = 3000;
+    expect(pass('1d 0300 66', 10)).toBe(1);
+    gate.sent(hex('1e'));
+    expect(pass('1d 0300 66', 10)).toBe(1);
+    expect(pass('0a 0300', 10_000)).toBeLessThanOrEqual(10);
+  });
+
+  it('keeps from noble all signalling but a change of parameters that a controller would take, and that seldom', () => {
+    const passes = (pdu: string): boolean => new SignallingGate(() => 0).mayPass(hex(pdu));
+    expect(passes('12 01 0800 0600 0c00 0000 c800')).toBe(true);
+    for (const bad of [
+      '',
+      '12 01',
+      '12 01 0800 0600',
+      // Identifier 0, a wrong length, octets behind it.
+      '12 00 0800 0600 0c00 0000 c800',
+      '12 01 0900 0600 0c00 0000 c800',
+      '12 01 0800 0600 0c00 0000 c800 00',
+      // No interval, below the least, the longer first, beyond the most, too much latency, no timeout, one too short for them.
+      '12 01 0800 0000 0000 0000 c800',
+      '12 01 0800 0500 0c00 0000 c800',
+      '12 01 0800 0c00 0600 0000 c800',
+      '12 01 0800 0600 810c 0000 800c',
+      '12 01 0800 0600 0c00 f401 800c',
+      '12 01 0800 0600 0c00 0000 0000',
+      '12 01 0800 2003 2003 0000 6400',
+      // One that would hear nothing for a minute; a credit based connection; a rejection; an answer.
+      '12 01 0800 800c 800c 1000 800c',
+      '14 01 0a00 8000 4000 1700 1700 0100',
+      '01 01 0200 0000',
+      '13 01 0200 0000',
+    ]) {
+      expect(passes(bad), bad).toBe(false);
+    }
+    let now = 0;
+    const gate = new SignallingGate(() => now);
+    const ask = (): boolean => gate.mayPass(hex('12 01 0800 0600 0c00 0000 c800'));
+    expect([ask(), ask()]).toEqual([true, false]);
+    now = 60_000;
+    expect([ask(), ask()]).toEqual([true, false]);
+  });
+
+  it('never throws, whatever a peer answers to whatever was asked', () => {
     fc.assert(
-      fc.property(fc.constantFrom(4, 5, 6, 1, 64), fc.uint8Array({ maxLength: 60 }), (channel, bytes) => {
-        const verdict = judge(channel, Buffer.from(bytes));
+      fc.property(fc.uint8Array({ maxLength: 23 }), fc.uint8Array({ maxLength: 60 }), (request, answer) => {
+        const gate = new AttGate(() => 0);
+        gate.sent(Buffer.from(request));
+        const verdict = gate.judge(Buffer.from(answer));
         expect('pass' in verdict || 'drop' in verdict || 'broken' in verdict).toBe(true);
+        new SignallingGate(() => 0).mayPass(Buffer.from(answer));
       }),
     );
   });
@@ -257,6 +377,8 @@ describe('packets of a peer', () => {
     const long = Buffer.alloc(2000, 0x1b);
     long.writeUInt16LE(1996, 0);
     expect(lost.push(Buffer.concat([Buffer.from([2, 0x40, 0x20, 2000 & 0xff, 2000 >> 8]), long]))).toBeUndefined();
+    // Flag 3, a whole packet, is not for a controller to say.
+    expect(lost.push(acl(3, Buffer.from([1, 0, 4, 0, 0x13])))).toBeUndefined();
     // A start flag 0 ("not flushable") is what some virtual controllers send.
     expect(lost.push(acl(0, Buffer.from([1, 0, 4, 0, 0x13])))).toEqual({ channel: 4, pdu: hex('13') });
   });
@@ -377,11 +499,46 @@ describe('advertisements', () => {
     expect(known).toBeLessThanOrEqual(1000);
   });
 
-  it('in parts (extended advertising) are told when they are whole', () => {
+  it('in parts (extended advertising) are told when they are whole, wherever they were cut', () => {
+    const whole = hex('03 03 f0 ff 03 09 41 42');
+    for (let cut = 0; cut <= whole.length; cut += 1) {
+      const directory = new Directory(() => 0);
+      directory.listenFor(undefined);
+      const [first, rest] = [whole.subarray(0, cut), whole.subarray(cut)].map((one) => one.toString('hex'));
+      expect(directory.hear(report(first ?? '', { partial: true }))).toBeUndefined();
+      expect(directory.hear(report(rest ?? ''))).toMatchObject({ localName: 'AB', serviceUuids: ['fff0'] });
+    }
+  });
+
+  it('in parts without end are kept up to the longest there is', () => {
     const directory = new Directory(() => 0);
     directory.listenFor(undefined);
-    expect(directory.hear(report('03 03 f0 ff', { partial: true }))).toBeUndefined();
-    expect(directory.hear(report('03 09 41 42'))).toMatchObject({ localName: 'AB', serviceUuids: ['fff0'] });
+    for (let part = 0; part < 1000; part += 1) directory.hear(report('05 ff 01 02 03 04', { partial: true }));
+    expect(directory.find('be:ff:20:00:11:22')?.parts?.length).toBeLessThanOrEqual(1650);
+    expect(directory.hear(report(''))).toMatchObject({ manufacturerData: '01020304' });
+  });
+
+  it("without an address, or of a kind that does not exist, are nobody's", () => {
+    const extended = (kind: string): string =>
+      `04 3e 1a 0d 01 13 00 ${kind} 02 00 00 00 00 c0 01 00 ff 7f c4 00 00 00 00 00 00 00 00 00 00`;
+    expect(extendedReports(hex(extended('01')))).toHaveLength(1);
+    for (const kind of ['ff', 'fe', '04']) expect(extendedReports(hex(extended(kind)))).toEqual([]);
+    expect(legacyReports(hex('04 3e 0c 02 01 00 ff 22 11 00 20 ff be 00 c4'))).toEqual([]);
+    expect(legacyReports(hex('04 3e 0c 02 01 05 00 22 11 00 20 ff be 00 c4'))).toEqual([]);
+  });
+
+  it('of a flood of strangers hide nobody who is known, while everyone is listened to', () => {
+    const directory = new Directory(() => 0);
+    directory.listenFor(new Set(['be:ff:20:00:11:22']));
+    directory.listenFor(undefined);
+    let told = 0;
+    for (let i = 0; i < 20_000; i += 1) {
+      const address = `c0:00:00:00:${(i >> 8).toString(16).padStart(2, '0')}:${(i & 255).toString(16).padStart(2, '0')}`;
+      if (directory.hear(report('03 03 f0 ff', { address })) !== undefined) told += 1;
+    }
+    expect(told).toBeLessThanOrEqual(500);
+    expect(directory.hear(report('03 03 f0 ff'))).toMatchObject({ address: 'be:ff:20:00:11:22' });
+    expect(directory.find('be:ff:20:00:11:22')).toBeDefined();
   });
 });
 

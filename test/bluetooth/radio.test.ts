@@ -1,12 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { LampInput, StartInput } from '../../src/bluetooth/air/messages.ts';
-import type { AdapterState, Heard, Link } from '../../src/bluetooth/central.ts';
-import { RadioClient } from '../../src/bluetooth/radio-client.ts';
+import type { FaultInput, LampInput, StartInput } from '../../src/bluetooth/air/messages.ts';
+import type { Link } from '../../src/bluetooth/central.ts';
 import { type AirUnderTest, startAir } from '../support/air.ts';
-import { DIST } from '../support/dist.ts';
 import { frame } from '../support/frame.ts';
-import { keptLog, realClock } from '../support/log.ts';
+import { radioOn as radioOnAir, until } from './radio-on-air.ts';
 
 const ELK = 'be:ff:20:00:11:22';
 const TRIONES = 'c0:00:00:00:00:02';
@@ -21,33 +19,10 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
 
-async function until(what: () => boolean, ms = 10_000): Promise<void> {
-  const end = performance.now() + ms;
-  while (!what()) {
-    if (performance.now() > end) throw new Error(`it did not happen: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
 function radioOn(address: string) {
-  const states: AdapterState[] = [];
-  const heard: Heard[] = [];
-  const { log, lines } = keptLog();
-  const client = new RadioClient({
-    entry: new URL('bluetooth/radio/main.js', DIST),
-    backend: { kind: 'h4', address },
-    events: { onAdapter: (state) => states.push(state), onHeard: (one) => heard.push(one) },
-    log,
-    clock: realClock,
-  });
-  const stop = new AbortController();
-  const run = client.run(stop.signal);
-  const end = async (): Promise<void> => {
-    stop.abort();
-    await run;
-  };
-  ends.push(end);
-  return { client, states, heard, lines, end };
+  const radio = radioOnAir(address);
+  ends.push(radio.end);
+  return radio;
 }
 
 async function setUp(options: Partial<Omit<StartInput, 'lamps'>> = {}, lamps = LAMPS) {
@@ -107,13 +82,6 @@ describe('the radio, with real noble', () => {
     }
   });
 
-  it('scans on while lamps are connected', async () => {
-    const { connect, heard } = await setUp();
-    await connect(ELK);
-    const before = heard.filter((one) => one.address === TRIONES).length;
-    await until(() => heard.filter((one) => one.address === TRIONES).length > before);
-  });
-
   it('holds several links and keeps their operations apart', async () => {
     const lamps: LampInput[] = Array.from({ length: 5 }, (_, i) => ({
       address: `be:ff:20:00:00:0${i}`,
@@ -136,6 +104,37 @@ describe('the radio, with real noble', () => {
         '7e03',
       ]);
     }
+  });
+
+  it('begins the next connection while the lamp before still names its characteristics', async () => {
+    const lamps: LampInput[] = [0, 1, 2, 3].map((n) => ({
+      address: `be:ff:20:00:00:0${n}`,
+      name: 'ELK-BLEDOM',
+      family: 'elk-bledom',
+      advertisingIntervalMs: 20,
+    }));
+    const { client } = await setUp({ connectionIntervalMs: 40 }, lamps);
+    const steps: string[] = [];
+    const links: Promise<unknown>[] = [];
+    for (const [n, { address }] of lamps.entries()) {
+      await new Promise<void>((next, fail) => {
+        const onConnected = (): void => {
+          steps.push(`connected ${n}`);
+          next();
+        };
+        const linked = client.connect(address, { timeoutMs: 5000, onConnected });
+        linked.then(() => steps.push(`linked ${n}`), fail);
+        links.push(linked);
+      });
+    }
+    await Promise.all(links);
+    // A connection takes an advert of the lamp, its characteristics a dozen connection events.
+    expect(steps.indexOf('connected 1')).toBeLessThan(steps.indexOf('linked 0'));
+    expect(steps.indexOf('connected 3')).toBeLessThan(steps.indexOf('linked 2'));
+    expect([...steps].sort()).toEqual([
+      ...[0, 1, 2, 3].map((n) => `connected ${n}`),
+      ...[0, 1, 2, 3].map((n) => `linked ${n}`),
+    ]);
   });
 
   it('connects to a lamp that it never heard, whatever the type of its address', async () => {
@@ -199,15 +198,6 @@ describe('the radio, with real noble', () => {
     await expect(connect(ELK)).resolves.toBeDefined();
   });
 
-  it('refuses what is longer than the link takes, and writes what fits exactly', async () => {
-    const { connect } = await setUp();
-    const link = await connect(ELK);
-    await expect(link.write(frame('fff3', new Uint8Array(21), 'command'))).rejects.toMatchObject({
-      code: 'unsupported',
-    });
-    await link.write(frame('fff3', new Uint8Array(20), 'command'));
-  });
-
   it('narrows what it tells to the addresses that matter', async () => {
     const { client, heard } = await setUp();
     client.watch([ELK]);
@@ -220,92 +210,7 @@ describe('the radio, with real noble', () => {
   });
 });
 
-describe('a lamp that misbehaves', () => {
-  it.each([0x03, 0x05, 0x08, 0x0e, 0x0f, 0x04, 0x80])(
-    'refuses a write with ATT error %i: said so, and the link stays usable',
-    async (code) => {
-      const { air, connect } = await setUp();
-      const link = await connect(ELK);
-      await air.fault({ kind: 'att-error', code }, { lamp: ELK });
-      const began = performance.now();
-      await expect(link.write(frame('fff3', ON, 'request'))).rejects.toMatchObject({ code: 'refused_by_light' });
-      expect(performance.now() - began).toBeLessThan(2000);
-      await air.fault({ kind: 'att-error', code }, { lamp: ELK, on: false });
-      await link.write(frame('fff3', ON, 'request'));
-      expect(link.gone.aborted).toBe(false);
-    },
-  );
-
-  it.each([0x06, 0x04, 0x05])('refuses the MTU exchange with error %i: works all the same', async (code) => {
-    const { air, connect } = await setUp();
-    await air.fault({ kind: 'refuses-mtu', code }, { lamp: ELK });
-    const link = await connect(ELK);
-    await link.write(frame('fff3', ON, 'request'));
-  });
-
-  it('never answers: the operation ends, the link is dropped, the other lamp is not held up', async () => {
-    const { air, connect, client } = await setUp();
-    const mute = await connect(ELK);
-    const other = await connect(TRIONES);
-    await air.fault({ kind: 'mute' }, { lamp: ELK });
-    const writing = mute.write(frame('fff3', ON, 'request'));
-    await other.write(frame('ffd9', Uint8Array.of(0xcc, 0x23, 0x33), 'command'));
-    await expect(writing).rejects.toMatchObject({ code: 'timed_out' });
-    await until(() => mute.gone.aborted);
-    expect(other.gone.aborted).toBe(false);
-    await air.fault({ kind: 'mute' }, { lamp: ELK, on: false });
-    const again = await connect(ELK);
-    await again.write(frame('fff3', ON, 'request'));
-    expect(client.status().restarts).toBe(0);
-  });
-
-  it('is out of range: the attempt ends at its deadline and the next one is served', async () => {
-    const { air, connect } = await setUp();
-    await air.fault({ kind: 'out-of-range' }, { lamp: ELK });
-    const began = performance.now();
-    const dead = connect(ELK, 600);
-    const alive = connect(TRIONES, 5000);
-    await expect(dead).rejects.toMatchObject({ code: 'unreachable' });
-    expect(performance.now() - began).toBeLessThan(2500);
-    await (await alive).write(frame('ffd9', Uint8Array.of(0xcc, 0x23, 0x33), 'command'));
-    await air.fault({ kind: 'out-of-range' }, { lamp: ELK, on: false });
-    await expect(connect(ELK)).resolves.toBeDefined();
-  });
-
-  it.each([false, true])('fails to be connected (0x3e, late: %s), then can be', async (late) => {
-    const { air, connect } = await setUp();
-    await air.fault({ kind: 'connect-fails', late }, { lamp: ELK });
-    const failed = await connect(ELK, 3000).catch((thrown: { code: string }) => thrown.code);
-    expect(['connect_failed', 'link_lost']).toContain(failed);
-    await air.fault({ kind: 'connect-fails', late }, { lamp: ELK, on: false });
-    await (await connect(ELK)).write(frame('fff3', ON, 'request'));
-  });
-
-  it.each(['link-loss', 'hangs-up'] as const)('has %s: the link says so, and a new one can be made', async (kind) => {
-    const { air, connect, client } = await setUp();
-    const link = await connect(ELK);
-    await air.fault({ kind }, { lamp: ELK });
-    await until(() => link.gone.aborted);
-    expect(link.gone.reason).toMatchObject({ code: 'link_lost' });
-    await (await connect(ELK)).write(frame('fff3', ON, 'request'));
-    expect(client.status().restarts).toBe(0);
-  });
-
-  it('loses the link while it is written to', async () => {
-    const { air, connect } = await setUp();
-    const link = await connect(ELK);
-    await air.fault({ kind: 'link-loss-on-write' }, { lamp: ELK });
-    await expect(link.write(frame('fff3', ON, 'request'))).rejects.toMatchObject({ code: 'link_lost' });
-  });
-
-  it('does not take a write for done that was lost with the link, though nobody acknowledges it', async () => {
-    const { air, connect } = await setUp();
-    const link = await connect(ELK);
-    await air.fault({ kind: 'link-loss-on-write' }, { lamp: ELK });
-    await expect(link.write(frame('fff3', ON, 'command'))).rejects.toMatchObject({ code: 'link_lost' });
-    expect(await air.written()).toEqual([]);
-  });
-});
+// Lamps that misbehave, and what noble makes of them: noble-habits.test.ts.
 
 describe('a controller that misbehaves', () => {
   it('closes its connection: the radio is started again and works', async () => {
@@ -324,15 +229,6 @@ describe('a controller that misbehaves', () => {
     expect(states).toEqual(['poweredOff']);
   });
 
-  it('stops scanning without a word: it is asked again', async () => {
-    const { air, connect, heard } = await setUp();
-    await air.fault({ kind: 'scan-stops' });
-    // A connect brings the scan back in any case.
-    await connect(ELK);
-    const before = heard.filter((one) => one.address === TRIONES).length;
-    await until(() => heard.filter((one) => one.address === TRIONES).length > before);
-  });
-
   it.each([
     ['an advertising report that is cut', '043e0702010000221100'],
     ['an extended report that is cut', '043e090d01130000221100ff'],
@@ -342,6 +238,7 @@ describe('a controller that misbehaves', () => {
     ['a disconnection of nobody', '040504000f0f13'],
     ['a vendor event', '04ff03010203'],
     ['a connection that nobody asked for', '043e130100230000002222222222220c000000c80000'],
+    ['a command, as only hosts do', '01030c00'],
     ['data of nobody', '02210007000300040001020304'.slice(0, 24)],
   ])('sends %s: nothing breaks', async (_, hex) => {
     const { air, client, connect } = await setUp();
@@ -362,23 +259,69 @@ describe('a controller that is stranger still', () => {
     await (await connect(ELK)).write(frame('fff3', ON, 'request'));
   });
 
-  it('was reset by another program (which a raw socket overhears): a fresh process takes over', async () => {
-    const { air, client, connect } = await setUp();
-    const link = await connect(ELK);
-    await air.inject('01030c00');
-    await until(() => link.gone.aborted && client.status().restarts === 1 && client.adapter === 'poweredOn');
-    expect(client.status().lastReason).toContain('reset');
+  /** LE Set Data Length and Read Maximum Data Length, Read and Write LE Host Support, Read RSSI. */
+  const DISPENSABLE = [0x2022, 0x202f, 0x0c6c, 0x0c6d, 0x1405];
+  it.each<[string, FaultInput]>([
+    ['does not know what can be done without', { kind: 'refuses-commands', opcodes: DISPENSABLE }],
+    ['says so by a Command Status', { kind: 'refuses-commands', opcodes: DISPENSABLE, by: 'status' }],
+    ['does not tell its features', { kind: 'refuses-commands', opcodes: [0x2003], by: 'status' }],
+    ['takes its time for each command', { kind: 'slow-commands', ms: 30 }],
+    ['takes no command for a while after each', { kind: 'no-credits', ms: 30 }],
+  ])('%s: works all the same', async (_, fault) => {
+    const air = await startAir(LAMPS, { connectionIntervalMs: 0, advertisingIntervalMs: 20 });
+    ends.push(() => air.stop());
+    await air.fault(fault);
+    const { client, heard } = radioOn(air.address);
+    await client.scan(true);
+    await until(() => heard.some((one) => one.address === ELK));
+    const link = await client.connect(ELK, { timeoutMs: 5000 });
+    await link.write(frame('fff3', ON, 'request'));
+    await link.disconnect();
+    expect(client.status().restarts).toBe(0);
   });
 
-  it('refuses the scan for a while: it is asked until it scans', async () => {
-    const { air, connect, heard } = await setUp();
-    await air.fault({ kind: 'scan-refused' });
-    await connect(ELK);
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    await air.fault({ kind: 'scan-refused' }, { on: false });
-    heard.length = 0;
-    await until(() => heard.some((one) => one.address === TRIONES));
+  it('refuses to connect (0x0c): said at once, and tried again', async () => {
+    const { air, connect } = await setUp();
+    await air.fault({ kind: 'refuses-commands', opcodes: [0x200d], code: 0x0c, by: 'status' });
+    const began = performance.now();
+    await expect(connect(ELK)).rejects.toMatchObject({
+      code: 'connect_failed',
+      message: expect.stringContaining('0x0c'),
+    });
+    expect(performance.now() - began).toBeLessThan(2000);
+    await air.fault({ kind: 'refuses-commands', opcodes: [0x200d] }, { on: false });
+    await (await connect(ELK)).write(frame('fff3', ON, 'request'));
   });
+
+  it.each([0x09, 0x0d] as const)('has no room for another link (%i), and says so', async (limitError) => {
+    const { connect } = await setUp({ maxLinks: 1, limitError });
+    await connect(ELK);
+    await expect(connect(TRIONES)).rejects.toMatchObject({ code: 'out_of_slots' });
+  });
+
+  it('holds the link of a lamp that has its power back: said so, until the supervision timeout', async () => {
+    const { air, connect } = await setUp();
+    const link = await connect(ELK);
+    await air.fault({ kind: 'power-cut' }, { lamp: ELK });
+    // Nobody can end it sooner: the lamp does not hear that it is to end.
+    await link.disconnect();
+    await expect(connect(ELK)).rejects.toMatchObject({
+      code: 'connect_failed',
+      message: expect.stringContaining('still holds'),
+    });
+    await until(() => air.events.filter((event) => event.event === 'link' && !event.connected).length > 0);
+    const again = async (): Promise<Link> => {
+      for (;;) {
+        try {
+          return await connect(ELK);
+        } catch (thrown) {
+          expect(thrown).toMatchObject({ code: 'connect_failed' });
+          await new Promise((resolve) => setTimeout(resolve, 300));
+        }
+      }
+    };
+    await (await again()).write(frame('fff3', ON, 'request'));
+  }, 20_000);
 
   it('stops answering: what is under way ends, and the radio tries again', async () => {
     const { air, client, connect } = await setUp();

@@ -126,7 +126,8 @@ describe('one command', () => {
     lamp.bulb.rgb = [0, 0, 255];
     const result = track(light.apply({ brightness: 51 }, asked(clock)));
     await clock.advance(100);
-    expect(lamp.changes()).toEqual([ON, '5600003300f0aa']);
+    // Its answer said that it is on, too.
+    expect(lamp.changes()).toEqual(['5600003300f0aa']);
     expect(result.outcome).toMatchObject({ outcome: 'confirmed' });
   });
 
@@ -397,6 +398,68 @@ describe('several commands', () => {
     expect([...words].sort()).toEqual(['assumed', 'confirmed', 'superseded']);
     expect(light.state).toMatchObject({ brightness: 120, confidence: 'confirmed' });
     expect(lamp.mostWrites).toBe(1);
+  });
+});
+
+describe('an ON that a command only implies', () => {
+  const color = (g: number): LightChange => ({ color: { r: 255, g, b: 0 } });
+  const ons = (lamp: { changes(): readonly string[] }): number => lamp.changes().filter((hex) => hex === ON).length;
+
+  test('is written once for a slider, and again every ten seconds', async () => {
+    const { clock, lamp, light } = bench();
+    lamp.mute = true;
+    for (let step = 0; step < 1300; step += 1) {
+      void light.apply(color(step % 256), asked(clock));
+      await clock.advance(17);
+    }
+    expect(ons(lamp)).toBe(3);
+    expect(lamp.bulb).toMatchObject({ power: true, rgb: [255, 1299 % 256, 0] });
+  });
+
+  test('is written again after a pause of two seconds', async () => {
+    const { clock, lamp, light } = bench();
+    lamp.mute = true;
+    for (const [step, pause] of [1900, 1900, 2100, 100].entries()) {
+      void light.apply(color(step), asked(clock));
+      await clock.advance(pause);
+    }
+    expect(ons(lamp)).toBe(2);
+  });
+
+  test('is written where the command names it', async () => {
+    const { clock, lamp, light } = bench();
+    for (let step = 0; step < 3; step += 1) {
+      void light.apply({ state: 'ON', ...color(step) }, asked(clock));
+      await clock.advance(100);
+    }
+    expect(ons(lamp)).toBe(3);
+  });
+
+  test('is written again once the lamp has said that it is off', async () => {
+    const { clock, lamp, light } = bench();
+    void light.apply(color(1), asked(clock));
+    await clock.advance(100);
+    lamp.bulb.power = false;
+    lamp.report();
+    void light.apply(color(2), asked(clock));
+    await clock.advance(100);
+    expect(ons(lamp)).toBe(2);
+    expect(lamp.bulb.power).toBe(true);
+  });
+
+  test('is written again after OFF, and after a write that broke off: the lamp may have lost its power', async () => {
+    const { clock, lamp, light } = bench();
+    void light.apply(color(1), asked(clock));
+    await clock.advance(100);
+    void light.apply({ state: 'OFF' }, asked(clock));
+    await clock.advance(100);
+    void light.apply(color(2), asked(clock));
+    await clock.advance(100);
+    expect(ons(lamp)).toBe(2);
+    lamp.failures.push('link_lost');
+    void light.apply(color(3), asked(clock));
+    await clock.advance(400);
+    expect(ons(lamp)).toBe(3);
   });
 });
 

@@ -32,8 +32,17 @@ export interface AirUnderTest {
   /** Without `lamp`: all lamps. */
   fault(fault: FaultInput, options?: { readonly lamp?: string; readonly on?: boolean }): Promise<void>;
   set(lamp: string, set: Partial<LampState>): Promise<void>;
-  /** Hands the host a raw packet, H4 type byte first. */
-  inject(hex: string): Promise<void>;
+  /** Hands the host a raw packet, H4 type byte first; with `lamp`, what a hostile peer sends over its link. */
+  inject(
+    hex: string,
+    from?: { readonly lamp: string; readonly channel?: number; readonly boundary?: number },
+  ): Promise<void>;
+  /** So many adverts from random addresses. Resolves when the host was sent all. */
+  flood(
+    total: number,
+    options?: { readonly perSecond?: number; readonly reportsPerEvent?: number },
+    ms?: number,
+  ): Promise<void>;
   /** The first event, past or future, that fits. Rejects after `ms`. */
   waitFor(predicate: (event: AirEvent) => boolean, ms?: number): Promise<AirEvent>;
   stop(): Promise<void>;
@@ -69,7 +78,10 @@ export async function startAir(
     fault: (fault, { lamp, on = true } = {}) =>
       done({ op: 'fault', fault, on, ...(lamp === undefined ? {} : { lamp }) }),
     set: (lamp, set) => done({ op: 'lamp', lamp, set }),
-    inject: (hex) => done({ op: 'inject', hex }),
+    inject: (hex, from) => done({ op: 'inject', hex, ...from }),
+    flood: async (total, options, ms = 60_000) => {
+      await channel.ask('done', { op: 'flood', total, ...options }, ms);
+    },
     waitFor: (predicate, ms = 5000) => channel.waitFor(predicate, ms),
     stop: async () => {
       if (child.exitCode !== null || child.signalCode !== null) return;
@@ -97,10 +109,14 @@ class Channel {
     child.on('exit', () => this.#news.emit('exit'));
   }
 
-  async ask<E extends 'listening' | 'done' | 'log' | 'lamps'>(kind: E, request: Asked): Promise<EventOf<E>> {
+  async ask<E extends 'listening' | 'done' | 'log' | 'lamps'>(
+    kind: E,
+    request: Asked,
+    ms = 10_000,
+  ): Promise<EventOf<E>> {
     const id = ++this.#id;
     this.#child.send({ ...request, id });
-    const answer = await this.waitFor((event) => 'id' in event && event.id === id, 10_000);
+    const answer = await this.waitFor((event) => 'id' in event && event.id === id, ms);
     if (!isKind(answer, kind)) throw new Error(`the air answered ${JSON.stringify(answer)}`);
     return answer;
   }

@@ -17,12 +17,13 @@ export class Daemon {
   stderr = '';
   exit: Promise<{ code: number | null; signal: NodeJS.Signals | null }> | undefined;
   #child: ChildProcess | undefined;
-  readonly #env: Record<string, string>;
+  /** Beside PATH; read at each start. */
+  readonly env: Record<string, string>;
 
   private constructor(folder: string, env: Record<string, string>) {
     this.folder = folder;
     this.stateDirectory = join(folder, 'state');
-    this.#env = env;
+    this.env = { ...env };
   }
 
   /** Writes the configuration (its state directory is set for it), but starts nothing yet. */
@@ -49,7 +50,7 @@ export class Daemon {
 
   start(): void {
     const child = spawn(process.execPath, [distPath('main.js'), 'run', '--config', this.configFile], {
-      env: { PATH: process.env['PATH'], ...this.#env },
+      env: { PATH: process.env['PATH'], ...this.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

@@ -1,8 +1,12 @@
 // A radio process without a radio: it speaks the channel's messages, and fails in the way that its controller's address names.
 // The real one's habits: the adapter is reported some time after the start, a link's number is never used twice, and an
 // operation on a lost link is answered by `link_lost`.
+import { Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+
+const pipe = new Socket({ fd: 4, readable: true, writable: true });
 let way = '';
-const say = (message) => process.send?.(message);
+const say = (message) => pipe.write(`${JSON.stringify(message)}\n`);
 const CHARACTERISTICS = [
   { service: 'fff0', uuid: 'fff3', properties: ['read', 'writeWithoutResponse', 'write'] },
   { service: 'fff0', uuid: 'fff4', properties: ['notify'] },
@@ -20,11 +24,28 @@ const ops = {
       process.stderr.write(`${'x'.repeat(200_000)}\n`);
     }
     say({ is: 'adapter', state: 'poweredOn' });
+    if (way === 'endless') {
+      // One line that never ends, as fast as the pipe takes it.
+      const more = () => pipe.write('x'.repeat(64 * 1024), more);
+      more();
+    }
+    if (way === 'not-json') pipe.write('hello\n');
+    if (way === 'deaf') {
+      lines.pause();
+      setInterval(() => say({ is: 'note', text: 'still here' }), 20);
+    }
+    if (way === 'notes') for (let i = 0; i < 500; i += 1) say({ is: 'note', text: `lamp ${i} is odd` });
+    if (way === 'off' || way === 'stuck') {
+      const code = way === 'off' ? 'adapter_off' : 'adapter_stuck';
+      say({ is: 'dying', reason: `the adapter is ${way}`, code });
+    }
     if (way === 'floods') for (let i = 0; i < 20_000; i += 1) say({ is: 'note', text: `${i}` });
     if (way === 'dies') say({ is: 'dying', reason: 'the controller closed its connection' });
   },
   ping({ id }) {
-    if (way !== 'mute') say({ is: 'done', id });
+    if (way === 'grows') return say({ is: 'alive', id, rescans: 0, rss: 500 * 1024 * 1024 });
+    if (way !== 'mute') say({ is: 'alive', id, rescans: 0, rss: 50 * 1024 * 1024 });
+    return undefined;
   },
   listen({ id, on, only }) {
     say({ is: 'done', id });
@@ -77,5 +98,9 @@ const ops = {
   },
 };
 
-process.on('message', (message) => ops[message.op]?.(message));
-process.on('disconnect', () => process.exit(0));
+const lines = createInterface({ input: pipe });
+lines.on('line', (line) => {
+  const message = JSON.parse(line);
+  ops[message.op]?.(message);
+});
+lines.on('close', () => process.exit(0));

@@ -33,6 +33,10 @@ export async function startHome(
     readonly server?: ServerOptions;
     readonly config?: Record<string, unknown>;
     readonly intervalMs?: number;
+    /** Beside the backend. */
+    readonly bluetooth?: Record<string, unknown>;
+    /** Of the daemon's process. */
+    readonly env?: Record<string, string>;
   } = {},
 ): Promise<Home> {
   const lamps = options.lamps ?? LAMPS;
@@ -50,7 +54,7 @@ export async function startHome(
     authorization: { issuer: server.issuer, client_id: 'porchlight', scopes: ['openid', 'offline_access', 'profile'] },
     access: { audience: AUDIENCE, max_age: '10s' },
     mqtt: { url: broker.url },
-    bluetooth: { backend: 'h4', h4: air.address },
+    bluetooth: { backend: 'h4', h4: air.address, ...options.bluetooth },
     clock: { trust: 'system' },
     lights: [
       { id: 'porch', name: 'Porch', address: PORCH },
@@ -61,7 +65,7 @@ export async function startHome(
     log: { level: 'debug' },
     ...options.config,
   };
-  const daemon = await Daemon.prepare(config);
+  const daemon = await Daemon.prepare(config, options.env);
   const close = async (): Promise<void> => {
     await daemon.remove();
     await Promise.all([air.stop(), server.close(), broker.stop()]);

@@ -24,7 +24,7 @@ export class Sender {
     const sender = new Sender(client);
     client.on('message', (topic, payload, packet) => {
       const text = payload.toString('utf8');
-      const body = /^[{[]/.test(text) ? JSON.parse(text) : text;
+      const body = parsed(text);
       const correlation = packet.properties?.correlationData?.toString('utf8');
       sender.heard.push({ topic, body, retain: packet.retain, correlation });
     });
@@ -92,5 +92,14 @@ export class Sender {
 
   close(): Promise<void> {
     return this.client.endAsync(true);
+  }
+}
+
+/** Malformed commands are heard too, as the text that they are. */
+function parsed(text: string): Json {
+  try {
+    return /^[{[]/.test(text) ? JSON.parse(text) : text;
+  } catch {
+    return text;
   }
 }

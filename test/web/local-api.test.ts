@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { PorchlightError } from '../../src/errors.ts';
 import type { Command } from '../../src/lights/command.ts';
 import { createLog } from '../../src/log.ts';
+import { streamDaemon } from '../../src/web/client.ts';
 import { localApi } from '../../src/web/local-api.ts';
 import { serveOnSocket } from '../../src/web/socket.ts';
 
@@ -20,9 +21,12 @@ async function served() {
   const folder = await mkdtemp(join(tmpdir(), 'porchlight-api-'));
   const commands: Command[] = [];
   const listeners = new Set<(event: string, data: unknown) => void>();
+  const scanners = new Set<(update: object) => void>();
   const app = localApi({
     status: () => ({ healthy: false }),
     lights: () => [{ id: 'porch' }],
+    forget: async (id) =>
+      id === 'full' ? Promise.reject(new PorchlightError('state_unusable')) : id === 'porch' || undefined,
     handle: async (command) => {
       commands.push(command);
       const { target, problem } = command;
@@ -40,6 +44,11 @@ async function served() {
     watch: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);
+    },
+    scan: (listener) => {
+      scanners.add(listener);
+      listener({ adapter: 'poweredOn', sightings: [] });
+      return () => scanners.delete(listener);
     },
     clock,
     log: createLog('silent'),
@@ -66,7 +75,7 @@ async function served() {
       call.on('error', reject);
       call.end(body);
     });
-  return { ask, commands, listeners, socketPath };
+  return { ask, commands, listeners, scanners, socketPath };
 }
 
 describe('the local API on its socket', () => {
@@ -99,7 +108,7 @@ describe('the local API on its socket', () => {
       { kind: 'lights', target: 'porch' },
       { kind: 'scene', target: 'movie', change: {} },
     ]);
-    expect((commands[0]?.expiresAt ?? 0) - (commands[0]?.receivedAt ?? 0)).toBe(5000);
+    expect((commands[0]?.expiresAt ?? 0) - (commands[0]?.receivedAt ?? 0)).toBeCloseTo(5000);
   });
 
   it.each([
@@ -147,6 +156,57 @@ describe('the local API on its socket', () => {
     call.destroy();
     await expect.poll(() => listeners.size).toBe(0);
   });
+
+  it('forgets who a lamp is, and tells lamps from what is none', async () => {
+    const { ask } = await served();
+    expect(await ask('POST', '/api/lights/porch/forget')).toEqual({
+      status: 200,
+      body: { target: 'porch', forgotten: true },
+    });
+    expect(await ask('POST', '/api/lights/prch/forget')).toMatchObject({
+      status: 404,
+      body: { code: 'unknown_target' },
+    });
+    expect(await ask('POST', '/api/lights/full/forget')).toMatchObject({
+      status: 503,
+      body: { code: 'state_unusable' },
+    });
+    expect((await ask('GET', '/api/lights/porch/forget')).status).not.toBe(200);
+  });
+
+  it('streams a scan for as long as it was asked, and stops listening with its client', async () => {
+    const { scanners, socketPath } = await served();
+    const events: string[] = [];
+    const stop = new AbortController();
+    const listen = (seconds: number): Promise<boolean> =>
+      streamDaemon([`${socketPath}.gone`, socketPath], `/api/scan?seconds=${seconds}`, (event) => events.push(event), {
+        timeoutMs: 5000,
+        signal: stop.signal,
+      });
+    expect(await listen(1)).toBe(true);
+    expect(events).toEqual(['scan', 'end']);
+    expect(scanners.size).toBe(0);
+    const long = listen(300);
+    await expect.poll(() => scanners.size).toBe(1);
+    stop.abort();
+    expect(await long).toBe(true);
+    await expect.poll(() => scanners.size).toBe(0);
+  });
+
+  it('refuses a fifth scan and seconds that are none; a stream tells nobody, false and refusals apart', async () => {
+    const { scanners, socketPath } = await served();
+    const stop = new AbortController();
+    const listen = (path: string, sockets = [socketPath]): Promise<boolean> =>
+      streamDaemon(sockets, path, () => undefined, { timeoutMs: 5000, signal: stop.signal });
+    const four = [1, 2, 3, 4].map(() => listen('/api/scan?seconds=9'));
+    await expect.poll(() => scanners.size).toBe(4);
+    await expect(listen('/api/scan')).rejects.toMatchObject({ code: 'busy' });
+    await expect(listen('/api/scan?seconds=301')).rejects.toMatchObject({ code: 'wrong_use' });
+    await expect(listen('/api/nothing')).rejects.toMatchObject({ code: 'daemon_unreachable' });
+    expect(await listen('/api/scan', [`${socketPath}.gone`])).toBe(false);
+    stop.abort();
+    await Promise.all(four);
+  });
 });
 
 function localApiThatIsNeverAsked(): ReturnType<typeof localApi> {
@@ -156,10 +216,12 @@ function localApiThatIsNeverAsked(): ReturnType<typeof localApi> {
   return localApi({
     status: never,
     lights: never,
+    forget: never,
     handle: never,
     requestCode: never,
     revoke: never,
     watch: never,
+    scan: never,
     clock,
     log: createLog('silent'),
   });

@@ -1,5 +1,8 @@
 import { Controller } from './controller.ts';
+import { Faults } from './faults.ts';
+import { Flood } from './flood.ts';
 import { H4Server } from './h4-server.ts';
+import { attackPackets } from './hostile.ts';
 import { type Moment, VirtualLamp } from './lamp.ts';
 import {
   type AirEvent,
@@ -21,11 +24,12 @@ export class Air {
   readonly #emit: (event: AirEvent) => void;
   readonly #options: StartOptions;
   readonly #lamps: ReadonlyMap<string, VirtualLamp>;
-  readonly #faults = new Set<RadioFault['kind']>();
+  readonly #faults = new Faults<RadioFault>();
   readonly #server: H4Server;
   readonly #log: Written[] = [];
   #count = 0;
   #controller: Controller | undefined;
+  #flood: Flood | undefined;
 
   constructor(options: StartOptions, emit: (event: AirEvent) => void, now: () => Moment) {
     this.#options = options;
@@ -57,6 +61,7 @@ export class Air {
   }
 
   close(): void {
+    this.#flood?.stop();
     this.#server.close();
   }
 
@@ -83,9 +88,26 @@ export class Air {
         this.#fault(request);
         break;
       }
-      case 'inject':
-        this.#controller?.send(Buffer.from(request.hex, 'hex'));
+      case 'inject': {
+        if (request.lamp === undefined) {
+          this.#controller?.send(Buffer.from(request.hex, 'hex'));
+          break;
+        }
+        const lamp = this.#lamps.get(request.lamp);
+        if (lamp === undefined) return unknownLamp(request.lamp, request.id);
+        const { handle } = lamp.report().link ?? {};
+        if (handle === undefined) break;
+        for (const one of attackPackets(handle, request, this.#options.buffers.length)) this.#controller?.send(one);
         break;
+      }
+      case 'flood': {
+        this.#flood?.stop();
+        const { id } = request;
+        const port = (): Controller | undefined => this.#controller;
+        this.#flood = new Flood(request, port, () => id !== undefined && this.#emit({ event: 'done', id }));
+        this.#flood.start();
+        return undefined;
+      }
     }
     return request.id === undefined ? undefined : { event: 'done', id: request.id };
   }
@@ -109,8 +131,7 @@ export class Air {
         if (on) this.#server.dropHost();
         return;
       default:
-        if (on) this.#faults.add(fault.kind);
-        else this.#faults.delete(fault.kind);
+        this.#faults.set(fault, on);
     }
   }
 

@@ -50,12 +50,12 @@ export class AttServer {
     return answer;
   }
 
-  /** A notification PDU, cut to the MTU; undefined when nobody has subscribed. */
-  notification(characteristic: string, value: Uint8Array): Buffer | undefined {
+  /** A notification PDU, cut to the MTU; undefined when nobody has subscribed (`unasked`: all the same). */
+  notification(characteristic: string, value: Uint8Array, unasked = false): Buffer | undefined {
     const cccd = this.#table.find((entry) => entry.type === TYPE.CCCD && entry.characteristic === characteristic);
     const target = this.#table.find((entry) => entry.type === characteristic);
     if (cccd === undefined || target === undefined) return undefined;
-    if (((this.#valueOf(cccd)[0] ?? 0) & 0x01) === 0) return undefined;
+    if (!unasked && ((this.#valueOf(cccd)[0] ?? 0) & 0x01) === 0) return undefined;
     return Buffer.concat([
       Buffer.from([OP.NOTIFICATION, target.handle & 0xff, target.handle >> 8]),
       value.subarray(0, this.#mtu - 3),

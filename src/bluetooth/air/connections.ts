@@ -1,3 +1,5 @@
+import type { AirAddress } from './address.ts';
+import { type Duty, isOpen } from './channels.ts';
 import { addressBytes, completedPackets, EVENT, LE_EVENT, STATUS, u16 } from './hci.ts';
 import type { VirtualLamp } from './lamp.ts';
 import { Link, type LinkTiming } from './link.ts';
@@ -10,16 +12,21 @@ export interface ConnectionParameters {
   readonly supervision: number;
 }
 
-/** Whom to connect to: one address, or (`undefined`) whoever of the filter accept list is heard first. */
-export interface Target {
-  readonly address: string;
-  readonly addressType: 'public' | 'random';
+/** What LE Create Connection asks for. */
+export interface Initiation {
+  /** Whom to connect to: one address, or (`undefined`) whoever of the filter accept list is heard first. */
+  readonly target: AirAddress | undefined;
+  readonly parameters: ConnectionParameters;
+  readonly duty: Duty;
+  /** By the extended command, which finds extended adverts as well. */
+  readonly extended: boolean;
 }
 
 export interface ConnectionOptions {
   readonly connectionIntervalMs: number;
   readonly packetsPerEvent: number;
   readonly maxLinks: number;
+  readonly limitError: number;
   readonly buffers: { readonly length: number; readonly count: number };
 }
 
@@ -33,10 +40,8 @@ export interface ConnectionHost {
   together(moves: () => void): void;
 }
 
-interface Initiation {
-  readonly target: Target | undefined;
-  readonly parameters: ConnectionParameters;
-}
+/** How often a link that nobody hears is looked at. */
+const ASK_AGAIN_MS = 10;
 
 /** The controller's links, and the one connection that it may be initiating. */
 export class Connections {
@@ -44,8 +49,8 @@ export class Connections {
   readonly #host: ConnectionHost;
   readonly #links = new Map<number, Link>();
   readonly #timers = new Set<NodeJS.Timeout>();
-  readonly acceptList: Target[] = [];
-  #initiation: Initiation | undefined;
+  readonly acceptList: AirAddress[] = [];
+  #initiation: (Initiation & { readonly since: number }) | undefined;
 
   constructor(options: ConnectionOptions, host: ConnectionHost) {
     this.#options = options;
@@ -61,14 +66,15 @@ export class Connections {
   }
 
   /** Begins to look for the target (section 7.8.12). Returns the status. */
-  create(target: Target | undefined, parameters: ConnectionParameters): number {
+  create(initiation: Initiation): number {
+    const { target, parameters, duty } = initiation;
     if (this.#initiation !== undefined) return STATUS.COMMAND_DISALLOWED;
-    if (!valid(parameters)) return STATUS.INVALID_PARAMETERS;
-    for (const { lamp } of this.#links.values()) {
-      if (target !== undefined && isTarget(lamp, target)) return STATUS.CONNECTION_EXISTS;
+    if (!valid(parameters) || !isDuty(duty)) return STATUS.INVALID_PARAMETERS;
+    for (const { peer } of this.#links.values()) {
+      if (target !== undefined && isSame(peer, target)) return STATUS.CONNECTION_EXISTS;
     }
-    if (this.#links.size >= this.#options.maxLinks) return STATUS.LIMITED_RESOURCES;
-    this.#initiation = { target, parameters };
+    if (this.#links.size >= this.#options.maxLinks) return this.#options.limitError;
+    this.#initiation = { ...initiation, since: performance.now() };
     return STATUS.SUCCESS;
   }
 
@@ -83,12 +89,16 @@ export class Connections {
   hear(lamp: VirtualLamp): boolean {
     const initiation = this.#initiation;
     if (initiation === undefined) return false;
-    const targets = initiation.target === undefined ? this.acceptList : [initiation.target];
-    if (!targets.some((target) => isTarget(lamp, target))) return false;
+    const { target, duty, since, extended, parameters } = initiation;
+    if (!lamp.connectable || (lamp.spec.advertises === 'extended' && !extended)) return false;
+    if (!isOpen(duty, since, performance.now())) return false;
+    const { onAir } = lamp;
+    if (!(target === undefined ? this.acceptList : [target]).some((wanted) => isSame(onAir, wanted))) return false;
     this.#initiation = undefined;
     const failure = lamp.faults.get('connect-fails');
-    if (failure !== undefined && !failure.late) this.#failed(STATUS.FAILED_TO_BE_ESTABLISHED, lamp);
-    else this.#open(lamp, initiation.parameters, failure !== undefined);
+    const fails = lamp.failsToConnect() || failure !== undefined;
+    if (fails && failure?.late !== true) this.#failed(STATUS.FAILED_TO_BE_ESTABLISHED, onAir);
+    else this.#open(lamp, parameters, fails);
     return true;
   }
 
@@ -110,7 +120,9 @@ export class Connections {
   disconnect(handle: number): { readonly status: number; readonly after?: () => void } {
     const link = this.#links.get(handle);
     if (link === undefined) return { status: STATUS.UNKNOWN_CONNECTION };
-    const end = (): void => this.#end(link, STATUS.LOCAL_HOST_TERMINATED);
+    // A lamp that does not hear of it keeps the link until the supervision timeout (Vol 6 Part B section 5.1.6).
+    const end = (): void =>
+      link.suspended ? this.#afterEvents(link, 1, end) : this.#end(link, STATUS.LOCAL_HOST_TERMINATED);
     return { status: STATUS.SUCCESS, after: () => this.#afterEvents(link, 1, end) };
   }
 
@@ -151,23 +163,36 @@ export class Connections {
       lost: (of, reason) => this.#end(of, reason),
     });
     this.#links.set(handle, link);
-    this.#complete(STATUS.SUCCESS, handle, lamp, parameters);
+    this.#complete(STATUS.SUCCESS, handle, link.peer, parameters);
+    this.#host.le(LE_EVENT.CHANNEL_SELECTION_ALGORITHM, [...u16(handle), 0x01]);
     // A lamp that never answers: the link is given up after six intervals (Vol 6 Part B section 4.5.2).
-    if (dead) this.#afterEvents(link, 6, () => this.#end(link, STATUS.FAILED_TO_BE_ESTABLISHED));
-    else link.start();
+    if (dead) {
+      this.#afterEvents(link, 6, () => this.#end(link, STATUS.FAILED_TO_BE_ESTABLISHED));
+      return;
+    }
+    link.start();
+    if (lamp.spec.updatesLink) this.#afterEvents(link, 2, () => this.#updated(link));
   }
 
-  #failed(status: number, lamp?: VirtualLamp): void {
-    this.#complete(status, 0, lamp, undefined);
+  /** The lamp has asked for long packets and the 2M PHY (sections 7.7.65.7 and 7.7.65.12). */
+  #updated(link: Link): void {
+    if (this.#links.get(link.handle) !== link) return;
+    const long = [...u16(251), ...u16(2120)];
+    this.#host.le(LE_EVENT.DATA_LENGTH_CHANGE, [...u16(link.handle), ...long, ...long]);
+    this.#host.le(LE_EVENT.PHY_UPDATE_COMPLETE, [STATUS.SUCCESS, ...u16(link.handle), 0x02, 0x02]);
+  }
+
+  #failed(status: number, address?: AirAddress): void {
+    this.#complete(status, 0, address, undefined);
   }
 
   #complete(
     status: number,
     handle: number,
-    lamp: VirtualLamp | undefined,
+    address: AirAddress | undefined,
     parameters: ConnectionParameters | undefined,
   ): void {
-    const peer = [lamp?.spec.addressType === 'random' ? 1 : 0, ...addressBytes(lamp?.spec.address ?? '0:0:0:0:0:0')];
+    const peer = [address?.addressType === 'random' ? 1 : 0, ...addressBytes(address?.address ?? '0:0:0:0:0:0')];
     const units =
       parameters === undefined
         ? [0, 0, 0, 0, 0, 0]
@@ -189,14 +214,17 @@ export class Connections {
 
   #afterEvents(link: Link, events: number, act: () => void): void {
     const wait = link.timing.intervalMs * events;
-    if (wait === 0) {
+    if (wait === 0 && !link.suspended) {
       act();
       return;
     }
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      act();
-    }, wait);
+    const timer = setTimeout(
+      () => {
+        this.#timers.delete(timer);
+        act();
+      },
+      link.suspended ? Math.max(wait, ASK_AGAIN_MS) : wait,
+    );
     this.#timers.add(timer);
   }
 
@@ -214,8 +242,13 @@ export class Connections {
   }
 }
 
-function isTarget(lamp: VirtualLamp, target: Target): boolean {
-  return lamp.spec.address === target.address && lamp.spec.addressType === target.addressType;
+function isSame(one: AirAddress, other: AirAddress): boolean {
+  return one.address === other.address && one.addressType === other.addressType;
+}
+
+/** 2.5 ms to 10.24 s, and a window no longer than its interval. */
+function isDuty({ intervalMs, windowMs }: Duty): boolean {
+  return windowMs >= 2.5 && windowMs <= intervalMs && intervalMs <= 10_240;
 }
 
 /** Ranges of section 7.8.12; the supervision timeout must outlast two intervals of the allowed latency. */

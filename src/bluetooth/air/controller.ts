@@ -1,23 +1,17 @@
-import { type Answer, answerCommand } from './commands.ts';
-import { type ConnectionOptions, type ConnectionParameters, Connections, type Target } from './connections.ts';
-import {
-  commandComplete,
-  commandStatus,
-  EVENT,
-  eventPacket,
-  hardwareError,
-  LE_EVENT,
-  leEventPacket,
-  PACKET,
-  STATUS,
-} from './hci.ts';
+import { AdvertisingChannels, type Duty } from './channels.ts';
+import type { Answer } from './command.ts';
+import { CommandDesk } from './command-desk.ts';
+import { type ConnectionOptions, Connections, type Initiation } from './connections.ts';
+import type { Faults } from './faults.ts';
+import { EVENT, eventPacket, hardwareError, LE_EVENT, leEventPacket, PACKET, STATUS } from './hci.ts';
 import type { VirtualLamp } from './lamp.ts';
 import type { RadioFault } from './messages.ts';
-import { AdvertisingChannels, Scanner } from './scanner.ts';
+import { Scanner } from './scanner.ts';
 
 export interface ControllerOptions extends ConnectionOptions {
   readonly advertisingIntervalMs: number;
   readonly extended: boolean;
+  readonly reportsPerEvent: number;
 }
 
 /** The wire to the host. */
@@ -53,22 +47,22 @@ export class Controller {
   readonly options: ControllerOptions;
   readonly connections: Connections;
   readonly #port: HostPort;
-  readonly #faults: ReadonlySet<RadioFault['kind']>;
+  readonly advertisingSets = new Set<number>();
+  readonly resolvingList = new Set<string>();
+  readonly #faults: Faults<RadioFault>;
+  readonly #desk: CommandDesk;
   readonly #scanner: Scanner;
   readonly #channels: AdvertisingChannels;
   #eventMask = EVENT_MASK;
   #leEventMask = LE_EVENT_MASK;
+  #set: 'legacy' | 'extended' | undefined;
 
-  constructor(
-    options: ControllerOptions,
-    lamps: readonly VirtualLamp[],
-    port: HostPort,
-    faults: ReadonlySet<RadioFault['kind']>,
-  ) {
+  constructor(options: ControllerOptions, lamps: readonly VirtualLamp[], port: HostPort, faults: Faults<RadioFault>) {
     this.options = options;
     this.#port = port;
     this.#faults = faults;
-    this.#scanner = new Scanner((subevent, parameters) => this.le(subevent, parameters));
+    this.#desk = new CommandDesk(this, faults);
+    this.#scanner = new Scanner((subevent, parameters) => this.le(subevent, parameters), options.reportsPerEvent);
     this.#channels = new AdvertisingChannels(lamps, options.advertisingIntervalMs, (lamp) => this.#hear(lamp));
     this.connections = new Connections(options, {
       send: (packet) => this.send(packet),
@@ -83,6 +77,13 @@ export class Controller {
     return this.options.extended;
   }
 
+  /** Which advertising, scanning and initiating commands the host uses: the first one since a reset decides (section 3.1.1). */
+  uses(set: 'legacy' | 'extended'): boolean {
+    if (!this.extended) return true;
+    this.#set ??= set;
+    return this.#set === set;
+  }
+
   /** One whole H4 packet from the host. */
   receive(packet: Buffer): void {
     if (this.#faults.has('hangs')) return;
@@ -91,7 +92,7 @@ export class Controller {
       const head = packet.readUInt16LE(1);
       this.connections.data(head & 0x0fff, (head >> 12) & 0x3, packet.subarray(5));
     } else if (type === PACKET.COMMAND) {
-      this.#command(packet.readUInt16LE(1), packet.subarray(4));
+      this.#desk.take(packet);
     }
   }
 
@@ -102,13 +103,12 @@ export class Controller {
 
   /** The host is gone: all links end. */
   close(): void {
-    this.#scanner.reset();
-    this.connections.reset();
-    this.#listen();
+    this.#desk.close();
+    this.#clear();
   }
 
   reset(): Answer {
-    this.close();
+    this.#clear();
     this.#eventMask = EVENT_MASK;
     this.#leEventMask = LE_EVENT_MASK;
     return { complete: [STATUS.SUCCESS] };
@@ -124,8 +124,9 @@ export class Controller {
     return { complete: [STATUS.SUCCESS] };
   }
 
-  scanParameters(active: boolean): number {
-    return this.#scanner.setParameters(active);
+  scanParameters(active: boolean, duty: Duty): number {
+    if (duty.windowMs < 2.5 || duty.windowMs > duty.intervalMs) return STATUS.INVALID_PARAMETERS;
+    return this.#scanner.setParameters(active, duty);
   }
 
   /** Scan enable: 0 or 1 each. Returns the status. */
@@ -144,8 +145,8 @@ export class Controller {
     this.#listen();
   }
 
-  connect(target: Target | undefined, parameters: ConnectionParameters): number {
-    const status = this.connections.create(target, parameters);
+  connect(initiation: Initiation): number {
+    const status = this.connections.create(initiation);
     if (status === STATUS.SUCCESS) this.#listen();
     return status;
   }
@@ -166,16 +167,23 @@ export class Controller {
     this.send(leEventPacket(subevent, parameters));
   }
 
+  /** The scan that hears adverts now: none while the host reads too slowly. */
+  get form(): 'legacy' | 'extended' | undefined {
+    return this.#port.congested || this.#faults.has('hangs') ? undefined : this.#scanner.form;
+  }
+
   /** Hands the host one packet, whatever it is. */
   send(packet: Buffer): void {
     if (!this.#faults.has('hangs')) this.#port.send(packet);
   }
 
-  #command(opcode: number, parameters: Buffer): void {
-    const answer = answerCommand(this, opcode, parameters);
-    if ('status' in answer) this.send(commandStatus(opcode, answer.status));
-    else this.send(commandComplete(opcode, answer.complete));
-    answer.after?.();
+  #clear(): void {
+    this.#scanner.reset();
+    this.connections.reset();
+    this.advertisingSets.clear();
+    this.resolvingList.clear();
+    this.#set = undefined;
+    this.#listen();
   }
 
   /** The receiver runs while there is something to hear. Where nothing takes time, what is there is heard at once. */

@@ -8,7 +8,9 @@ export const STATUS = {
   SUCCESS: 0x00,
   UNKNOWN_COMMAND: 0x01,
   UNKNOWN_CONNECTION: 0x02,
+  MEMORY_FULL: 0x07,
   CONNECTION_TIMEOUT: 0x08,
+  CONNECTION_LIMIT: 0x09,
   CONNECTION_EXISTS: 0x0b,
   COMMAND_DISALLOWED: 0x0c,
   LIMITED_RESOURCES: 0x0d,
@@ -16,6 +18,7 @@ export const STATUS = {
   REMOTE_USER_TERMINATED: 0x13,
   LOCAL_HOST_TERMINATED: 0x16,
   UNSUPPORTED_REMOTE_FEATURE: 0x1a,
+  UNKNOWN_ADVERTISING_SET: 0x42,
   FAILED_TO_BE_ESTABLISHED: 0x3e,
 } as const;
 
@@ -39,7 +42,9 @@ export const LE_EVENT = {
   READ_REMOTE_FEATURES_COMPLETE: 0x04,
   DATA_LENGTH_CHANGE: 0x07,
   ENHANCED_CONNECTION_COMPLETE: 0x0a,
+  PHY_UPDATE_COMPLETE: 0x0c,
   EXTENDED_ADVERTISING_REPORT: 0x0d,
+  CHANNEL_SELECTION_ALGORITHM: 0x14,
 } as const;
 
 /** The two bytes of a 16-bit value. */
@@ -60,13 +65,13 @@ export function leEventPacket(subevent: number, parameters: readonly number[] | 
   return eventPacket(EVENT.LE_META, [subevent, ...parameters]);
 }
 
-/** `Num_HCI_Command_Packets` is always 1: the controller takes one command at a time. */
-export function commandComplete(opcode: number, parameters: readonly number[]): Buffer {
-  return eventPacket(EVENT.COMMAND_COMPLETE, [1, ...u16(opcode), ...parameters]);
+/** `credits`: how many commands the host may send now; the controller takes one at a time. */
+export function commandComplete(opcode: number, parameters: readonly number[], credits = 1): Buffer {
+  return eventPacket(EVENT.COMMAND_COMPLETE, [credits, ...u16(opcode), ...parameters]);
 }
 
-export function commandStatus(opcode: number, status: number): Buffer {
-  return eventPacket(EVENT.COMMAND_STATUS, [status, 1, ...u16(opcode)]);
+export function commandStatus(opcode: number, status: number, credits = 1): Buffer {
+  return eventPacket(EVENT.COMMAND_STATUS, [status, credits, ...u16(opcode)]);
 }
 
 export function completedPackets(handle: number, count: number): Buffer {

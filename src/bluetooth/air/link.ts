@@ -1,3 +1,4 @@
+import type { AirAddress } from './address.ts';
 import { aclPacket, completedPackets } from './hci.ts';
 import { CID, fragments, frame, parameterRequest, Reassembly, securityAnswer, signallingAnswer } from './l2cap.ts';
 import type { LampLink, VirtualLamp } from './lamp.ts';
@@ -31,6 +32,8 @@ interface Fragment {
 export class Link implements LampLink {
   readonly handle: number;
   readonly lamp: VirtualLamp;
+  /** The lamp's address when it was connected to. */
+  readonly peer: AirAddress;
   readonly #port: LinkPort;
   readonly #packetLength: number;
   readonly #received = new Reassembly();
@@ -49,6 +52,7 @@ export class Link implements LampLink {
   constructor(handle: number, lamp: VirtualLamp, timing: LinkTiming, packetLength: number, port: LinkPort) {
     this.handle = handle;
     this.lamp = lamp;
+    this.peer = lamp.onAir;
     this.#timing = timing;
     this.#packetLength = packetLength;
     this.#port = port;
@@ -57,6 +61,11 @@ export class Link implements LampLink {
   /** Packets from the host that wait for a connection event. */
   get waiting(): number {
     return this.#down.length;
+  }
+
+  /** Does the lamp hear nothing, and is not heard? */
+  get suspended(): boolean {
+    return this.#suspended;
   }
 
   get timing(): LinkTiming {
@@ -112,6 +121,10 @@ export class Link implements LampLink {
     }
   }
 
+  orphan(): void {
+    this.suspend(true);
+  }
+
   /** The connection has ended: nothing crosses any more, and the lamp advertises again. */
   close(): void {
     if (!this.#open) return;
@@ -122,7 +135,7 @@ export class Link implements LampLink {
     this.#late.clear();
     this.#up = [];
     this.#down = [];
-    this.lamp.disconnected();
+    this.lamp.disconnected(this);
   }
 
   #deliver(boundary: number, payload: Buffer): void {

@@ -1,100 +1,9 @@
 import * as z from 'zod';
+import { address, hexBytes, type LampFault, lampFault, lampSpec, lampState } from './lamp-messages.ts';
+
+export type { LampFault, LampInput, LampSpec, LampState } from './lamp-messages.ts';
 
 /** What the parent and the air process say to each other over the IPC channel. All times are milliseconds. */
-
-const address = z
-  .string()
-  .regex(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i, 'six bytes in hex with colons')
-  .transform((text) => text.toLowerCase());
-const byte = z.int().min(0).max(255);
-const percent = z.int().min(0).max(100);
-const hexBytes = z
-  .string()
-  .regex(/^([0-9a-f]{2})*$/i, 'whole bytes in hex')
-  .max(2 * 65_540);
-
-/** What a virtual lamp shines with. All families share one shape; what a family lacks stays at its start value. */
-const lampState = z.strictObject({
-  on: z.boolean(),
-  /** What is shown while on. `grayscale` and `preset` are whites of the ELK kind. */
-  mode: z.enum(['color', 'white', 'temperature', 'grayscale', 'preset', 'effect']),
-  color: z.strictObject({ r: byte, g: byte, b: byte }),
-  /** The white LED, 0-255 (Triones). */
-  white: byte,
-  /** Percent (ELK). */
-  brightness: percent,
-  /** Percent of the warm and the cold LED (ELK). */
-  warm: percent,
-  cold: percent,
-  /** The effect's or the preset's number as on the air. */
-  effect: byte,
-  speed: byte,
-});
-export type LampState = Readonly<z.infer<typeof lampState>>;
-
-const lampSpec = z.strictObject({
-  address,
-  addressType: z.enum(['public', 'random']).default('public'),
-  /** As advertised, at most 248 bytes of UTF-8; what does not fit into 29 bytes is shortened on the air. */
-  name: z.string().refine((text) => Buffer.byteLength(text) <= 248, 'at most 248 bytes'),
-  family: z.enum(['triones', 'elk-bledom']),
-  /** elk-bledom: the row of frames it obeys (default: by its name). triones: `zerproc`, `dream` or none. */
-  variant: z.string().max(40).optional(),
-  /** dBm. */
-  rssi: z.int().min(-127).max(20).default(-60),
-  /** triones: which characteristics it has. `short`: the services' own ids serve as characteristics. */
-  layout: z.enum(['ffd5', 'ffe5', 'short']).optional(),
-  /** triones: does it have a white LED? Without one the white command is ignored. */
-  white: z.boolean().default(true),
-  /** triones: does a power command answer with the short notification `CC 23|24 ..`? */
-  powerEcho: z.boolean().default(false),
-  /** Which writes the control characteristic takes. Default: triones only `command`, elk-bledom `both`. */
-  writes: z.enum(['command', 'both']).optional(),
-  /** The largest ATT MTU of the lamp. */
-  mtu: z.int().min(23).max(517).default(23),
-  /** Advertised instead of the family's usual ones. */
-  serviceUuids: z
-    .array(z.string().regex(/^[0-9a-f]{4}$/i))
-    .max(8)
-    .optional(),
-  /** Hex, company id first (little-endian), at most 29 bytes. */
-  manufacturerData: hexBytes.max(2 * 29).optional(),
-  /** MELK: the least time between its two wake writes. The vendor's app waits 1000. */
-  wakeGapMs: z.number().min(0).max(10_000).default(500),
-  /** Asks for other connection parameters once after each connect, as many lamps do (L2CAP signalling). */
-  asksParameters: z.boolean().default(false),
-  /** What it shines with at the start. */
-  state: lampState.partial().optional(),
-});
-export type LampSpec = Readonly<z.infer<typeof lampSpec>>;
-/** A lamp as the parent writes it down: what has a default may be left out. */
-export type LampInput = Readonly<z.input<typeof lampSpec>>;
-
-const lampFault = z.discriminatedUnion('kind', [
-  /** Not heard, never connects; a link that exists dies by its supervision timeout. */
-  z.strictObject({ kind: z.literal('out-of-range') }),
-  /** The link is up, ATT never answers. */
-  z.strictObject({ kind: z.literal('mute') }),
-  /** Every write request is answered by this ATT error (default 0x0E Unlikely Error); commands are dropped. */
-  z.strictObject({ kind: z.literal('att-error'), code: byte.default(0x0e) }),
-  /** Connecting fails with 0x3E; `late`: a link is reported first, then lost with 0x3E, as legacy controllers do. */
-  z.strictObject({ kind: z.literal('connect-fails'), late: z.boolean().default(false) }),
-  /** Once: the link is lost now (0x08). */
-  z.strictObject({ kind: z.literal('link-loss') }),
-  /** Once: the lamp ends the link (0x13). */
-  z.strictObject({ kind: z.literal('hangs-up') }),
-  /** Every write kills the link before it is looked at (0x08). */
-  z.strictObject({ kind: z.literal('link-loss-on-write') }),
-  /** The MTU exchange is refused with this ATT error (default 0x06 Request Not Supported). */
-  z.strictObject({ kind: z.literal('refuses-mtu'), code: byte.default(0x06) }),
-  /** Every ATT answer comes this much later. */
-  z.strictObject({ kind: z.literal('slow'), ms: z.number().min(0).max(600_000).default(500) }),
-  /** Acknowledges, but obeys nothing. */
-  z.strictObject({ kind: z.literal('disobeys') }),
-  /** From the next connect on, its GATT is that of something else. */
-  z.strictObject({ kind: z.literal('wrong-identity') }),
-]);
-export type LampFault = Readonly<z.infer<typeof lampFault>>;
 
 const radioFault = z.discriminatedUnion('kind', [
   /** Once: scanning ends without a word. Enabling it again cures it. */
@@ -109,6 +18,17 @@ const radioFault = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('closes-h4') }),
   /** The H4 connection is closed, and every new one at once. */
   z.strictObject({ kind: z.literal('refuses-h4') }),
+  /** These commands are refused with 0x01 Unknown HCI Command or 0x0C Command Disallowed; `status`: by Command Status. */
+  z.strictObject({
+    kind: z.literal('refuses-commands'),
+    opcodes: z.array(z.int().min(1).max(0xffff)).min(1).max(64),
+    code: z.union([z.literal(0x01), z.literal(0x0c)]).default(0x01),
+    by: z.enum(['complete', 'status']).default('complete'),
+  }),
+  /** Every answer takes so long; the controller takes one command at a time. */
+  z.strictObject({ kind: z.literal('slow-commands'), ms: z.number().min(0).max(60_000).default(300) }),
+  /** After each answer no command is taken for so long; then an empty Command Complete says that one is (section 7.7.14). */
+  z.strictObject({ kind: z.literal('no-credits'), ms: z.number().min(0).max(60_000).default(300) }),
 ]);
 export type RadioFault = Readonly<z.infer<typeof radioFault>>;
 
@@ -143,6 +63,10 @@ const start = z.strictObject({
   /** Packets that fit into one connection event, in each direction. */
   packetsPerEvent: z.int().min(1).max(100).default(4),
   maxLinks: z.int().min(1).max(200).default(10),
+  /** How one link too many is refused: 0x09 Connection Limit Exceeded (Vol 1 Part F 2.9), or 0x0D Limited Resources, as some do. */
+  limitError: z.union([z.literal(0x09), z.literal(0x0d)]).default(0x09),
+  /** At most so many adverts in one report event; more than one waits for company, 10 ms at most. */
+  reportsPerEvent: z.int().min(1).max(25).default(1),
   /** The controller's buffers for packets from the host. */
   buffers: z.strictObject({ length: z.int().min(27).max(4096), count: z.int().min(1).max(255) }).default({
     length: 251,
@@ -165,8 +89,27 @@ const request = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('lamp'), id: z.int().optional(), lamp: address, set: lampState.partial() }),
   z.strictObject({ op: z.literal('log'), id: z.int() }),
   z.strictObject({ op: z.literal('lamps'), id: z.int() }),
-  /** Hands the host this packet as it is, H4 type byte first, however malformed. */
-  z.strictObject({ op: z.literal('inject'), id: z.int().optional(), hex: hexBytes }),
+  /**
+   * Hands the host this packet as it is, H4 type byte first, however malformed. With `lamp`: as from a hostile peer over that
+   * lamp's link, a payload on `channel` (default 4: ATT), or, with `boundary` (its flag), one fragment as it is.
+   */
+  z.strictObject({
+    op: z.literal('inject'),
+    id: z.int().optional(),
+    hex: hexBytes,
+    lamp: address.optional(),
+    channel: z.int().min(0).max(0xffff).optional(),
+    boundary: z.int().min(0).max(3).optional(),
+  }),
+  /** A crowd: adverts from random addresses, each heard once, as fast as the host reads them. `done` when all were. */
+  z.strictObject({
+    op: z.literal('flood'),
+    id: z.int().optional(),
+    total: z.int().min(1).max(100_000_000),
+    perSecond: z.int().min(1).max(10_000_000).default(10_000),
+    reportsPerEvent: z.int().min(1).max(25).default(4),
+    addresses: z.enum(['static', 'resolvable', 'both']).default('both'),
+  }),
   z.strictObject({ op: z.literal('stop'), id: z.int().optional() }),
 ]);
 export type AirRequest = Readonly<z.infer<typeof request>>;
@@ -191,9 +134,13 @@ export type Written = Readonly<z.infer<typeof written>>;
 
 const lampReport = z.object({
   lamp: z.string(),
+  /** The address that it has on the air now. */
+  onAir: z.string(),
   name: z.string(),
   family: z.string(),
   connected: z.boolean(),
+  /** While it is connected, as the lamp has it. */
+  link: z.object({ handle: z.int(), intervalMs: z.number(), supervisionMs: z.number() }).optional(),
   /** The characteristics whose notifications are on (canonical UUIDs). */
   subscribed: z.array(z.string()),
   state: lampState,

@@ -1,7 +1,11 @@
 import { LONGEST_NAME, LONGEST_VALUE, MOST_SERVICE_DATA, MOST_UUIDS } from '../limits.ts';
 import { canonicalUuid } from '../uuid.ts';
+import { addressAt } from './hci-events.ts';
 
-/** One advertising report as the controller gave it. */
+/** The longest advertisement there is: what is sent in parts (Core specification, Vol 6, Part B, 2.3.4.9). */
+export const LONGEST_ADVERTISEMENT = 1650;
+
+/** One advertising report as the controller gave it. `data` is a view of the packet: whoever keeps it copies it. */
 export interface Report {
   readonly address: string;
   readonly addressType: 'public' | 'random';
@@ -22,34 +26,31 @@ export interface Advertised {
   serviceData: (readonly [uuid: string, hex: string])[];
 }
 
-const addressOf = (bytes: Buffer): string =>
-  [...bytes.subarray(0, 6)]
-    .reverse()
-    .map((octet) => octet.toString(16).padStart(2, '0'))
-    .join(':');
-
 /**
  * The reports of an LE Advertising Report (subevent 0x02; Core specification, Vol 4, Part E, 7.7.65.2). Whatever does not
- * fit its announced length ends the list: nothing here throws.
+ * fit its announced length ends the list, and who has no address is left out: nothing here throws.
  */
 export function legacyReports(packet: Buffer): Report[] {
   const reports: Report[] = [];
-  let rest = packet.subarray(5);
+  let at = 5;
   for (let left = packet[4] ?? 0; left > 0; left -= 1) {
-    const length = rest[8];
-    if (length === undefined || rest.length < 10 + length) break;
-    const type = rest[0];
-    reports.push({
-      address: addressOf(rest.subarray(2)),
-      addressType: addressTypeOf(rest[1]),
-      // ADV_IND and ADV_DIRECT_IND; a scan response says nothing of it.
-      connectable: type === 0 || type === 1,
-      scanResponse: type === 4,
-      partial: false,
-      rssi: rest.readInt8(9 + length),
-      data: rest.subarray(9, 9 + length),
-    });
-    rest = rest.subarray(10 + length);
+    const length = packet[at + 8];
+    if (length === undefined || packet.length < at + 10 + length) break;
+    const type = packet[at] ?? 0;
+    const addressType = ADDRESS_TYPES[packet[at + 1] ?? 0xff];
+    if (type <= 4 && addressType !== undefined) {
+      reports.push({
+        address: addressAt(packet, at + 2),
+        addressType,
+        // ADV_IND and ADV_DIRECT_IND; a scan response says nothing of it.
+        connectable: type === 0 || type === 1,
+        scanResponse: type === 4,
+        partial: false,
+        rssi: packet.readInt8(at + 9 + length),
+        data: packet.subarray(at + 9, at + 9 + length),
+      });
+    }
+    at += 10 + length;
   }
   return reports;
 }
@@ -57,28 +58,30 @@ export function legacyReports(packet: Buffer): Report[] {
 /** The same of an LE Extended Advertising Report (subevent 0x0d; Vol 4, Part E, 7.7.65.13). */
 export function extendedReports(packet: Buffer): Report[] {
   const reports: Report[] = [];
-  let rest = packet.subarray(5);
+  let at = 5;
   for (let left = packet[4] ?? 0; left > 0; left -= 1) {
-    const length = rest[23];
-    if (length === undefined || rest.length < 24 + length) break;
-    const type = rest.readUInt16LE(0);
-    reports.push({
-      address: addressOf(rest.subarray(3)),
-      addressType: addressTypeOf(rest[2]),
-      connectable: (type & 0x01) !== 0,
-      scanResponse: (type & 0x08) !== 0,
-      partial: ((type >> 5) & 3) === 1,
-      rssi: rest.readInt8(13),
-      data: rest.subarray(24, 24 + length),
-    });
-    rest = rest.subarray(24 + length);
+    const length = packet[at + 23];
+    if (length === undefined || packet.length < at + 24 + length) break;
+    const type = packet.readUInt16LE(at);
+    const addressType = ADDRESS_TYPES[packet[at + 2] ?? 0xff];
+    if (addressType !== undefined) {
+      reports.push({
+        address: addressAt(packet, at + 3),
+        addressType,
+        connectable: (type & 0x01) !== 0,
+        scanResponse: (type & 0x08) !== 0,
+        partial: ((type >> 5) & 3) === 1,
+        rssi: packet.readInt8(at + 13),
+        data: packet.subarray(at + 24, at + 24 + length),
+      });
+    }
+    at += 24 + length;
   }
   return reports;
 }
 
-/** 0 and 2 are public (device and identity), 1 and 3 random. */
-const addressTypeOf = (octet: number | undefined): 'public' | 'random' =>
-  ((octet ?? 0) & 1) === 1 ? 'random' : 'public';
+/** 0 and 2 are public (device and identity), 1 and 3 random. Whoever advertises anonymously (0xff) can be no lamp. */
+const ADDRESS_TYPES = ['public', 'random', 'public', 'random'] as const;
 
 /** The AD structures of an advertisement or scan response (Core specification, Vol 3, Part C, 11; Supplement, Part A). */
 export function parseAdvertised(data: Buffer): Advertised {

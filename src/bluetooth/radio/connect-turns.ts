@@ -11,15 +11,27 @@ const PARAMETERS = { minInterval: 6, maxInterval: 18, latency: 0, timeout: 600 }
 
 /** How long a cancelled attempt may take to end; after that the controller, or noble, is stuck. */
 const CANCEL_MS = 3000;
-const POLL_MS = 25;
+const POLL_MS = 5;
+/** How often the controller is told again that nothing is wanted of it. */
+const AGAIN_MS = 500;
 
 /** HCI status codes (Core specification, Vol 1, Part F). */
 const CONNECTION_LIMIT = 0x09;
+const CONNECTION_EXISTS = 0x0b;
 const LIMITED_RESOURCES = 0x0d;
 
 interface Attempt {
   readonly address: string;
   readonly fail: (thrown: PorchlightError) => void;
+}
+
+/** An attempt that nobody wants any more. */
+interface Abandoned {
+  readonly id: string;
+  /** How many attempts the controller had been told to make before this one. */
+  readonly creations: number;
+  /** The connection that came all the same, while it is being ended. */
+  unwanted: NoblePeripheral | undefined;
 }
 
 /**
@@ -66,12 +78,12 @@ export class ConnectTurns {
       done = resolve;
     });
     try {
-      await before;
-      if (signal.aborted || performance.now() >= until) throw new PorchlightError('unreachable');
+      await turn(before, until, signal);
       return await this.#attempt(address, until, signal, make);
     } finally {
       this.#waiting -= 1;
-      done();
+      // One that gave up while it waited does not let the next one past those before it.
+      void before.then(done);
     }
   }
 
@@ -83,12 +95,7 @@ export class ConnectTurns {
   onConnection(address: string, status: number): void {
     const current = this.#current;
     if (status === 0 || current === undefined || current.address !== address) return;
-    const hex = `0x${status.toString(16).padStart(2, '0')}`;
-    current.fail(
-      status === CONNECTION_LIMIT || status === LIMITED_RESOURCES
-        ? new PorchlightError('out_of_slots', `The adapter has no room for another connection (${hex}).`)
-        : new PorchlightError('connect_failed', `The connection to the lamp could not be made (${hex}).`),
-    );
+    current.fail(failure(status));
   }
 
   async #attempt<T>(
@@ -98,12 +105,13 @@ export class ConnectTurns {
     make: (peripheral: NoblePeripheral) => T,
   ): Promise<T> {
     const id = address.replaceAll(':', '');
-    const creations = this.#guard.creations;
+    const abandoned: Abandoned = { id, creations: this.#guard.creations, unwanted: undefined };
     let failedByUs = false;
     try {
       return await new Promise<T>((resolve, reject) => {
         const giveUp = (): void => {
           failedByUs = true;
+          end();
           reject(new PorchlightError('unreachable'));
         };
         const timer = setTimeout(giveUp, Math.max(1, until - performance.now()));
@@ -119,15 +127,20 @@ export class ConnectTurns {
         this.#current = { address, fail };
         this.#noble.connect(id, { ...PARAMETERS, addressType: this.#typeOf(address) }, (error, peripheral) => {
           end();
-          if (peripheral !== undefined && (error === undefined || error === null)) resolve(make(peripheral));
-          else reject(new PorchlightError('connect_failed', undefined, { cause: error }));
+          if (peripheral === undefined || (error !== undefined && error !== null)) {
+            reject(new PorchlightError('connect_failed', undefined, { cause: error }));
+          } else if (failedByUs) {
+            abandoned.unwanted = peripheral;
+          } else {
+            resolve(make(peripheral));
+          }
         });
       });
     } catch (thrown) {
       if (failedByUs) {
-        await this.#letGo(id, creations);
+        await this.#letGo(abandoned);
         // Only silence speaks against the type: a connection that failed was begun with a lamp that answered to it.
-        this.#guessed.set(address, this.#typeOf(address) === 'public' ? 'random' : 'public');
+        if (!signal.aborted) this.#guessed.set(address, this.#typeOf(address) === 'public' ? 'random' : 'public');
       }
       throw thrown;
     } finally {
@@ -136,20 +149,31 @@ export class ConnectTurns {
   }
 
   /**
-   * Cancels, and waits until the controller has really let go. The attempt may not even have reached it yet; and where it never
-   * does (the answer to noble's reset before it was lost), noble would keep every later one waiting behind it, for ever.
+   * Cancels, and waits until the controller has really let go. A cancel that overtakes the attempt (which waits for the scan to
+   * stop, or for a reset) would cancel nothing, so the attempt is let through first. Where it never reaches the controller (the
+   * answer to noble's reset before it was lost), noble would keep every later one waiting behind it, for ever.
    */
-  async #letGo(id: string, creations: number): Promise<void> {
-    this.#noble.cancelConnect(id);
+  async #letGo(abandoned: Abandoned): Promise<void> {
     const until = performance.now() + CANCEL_MS;
-    let quiet = 0;
-    for (let round = 1; performance.now() < until; round += 1) {
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-      quiet = this.#guard.creating || this.#guard.creations === creations ? 0 : quiet + 1;
-      if (quiet >= 4) return;
-      if (this.#guard.creating && round % 20 === 0) this.#guard.cancelCreation();
+    let told = Number.NEGATIVE_INFINITY;
+    let ending = false;
+    for (; performance.now() < until; await new Promise((resolve) => setTimeout(resolve, POLL_MS))) {
+      const { unwanted } = abandoned;
+      if (unwanted !== undefined) {
+        if (!ending) unwanted.disconnect();
+        ending = true;
+        if (unwanted.state !== 'connected' && unwanted.state !== 'disconnecting') return;
+      } else if (this.#guard.creating) {
+        if (told === Number.NEGATIVE_INFINITY) this.#noble.cancelConnect(abandoned.id);
+        else if (performance.now() - told > AGAIN_MS) this.#guard.cancelCreation();
+        else continue;
+        told = performance.now();
+      } else if (this.#guard.creations !== abandoned.creations) {
+        return;
+      }
     }
-    this.#fatal('a connection attempt cannot be cancelled');
+    // A lamp that has vanished keeps its link until the supervision timeout; that is no reason to begin anew.
+    if (!ending) this.#fatal('a connection attempt cannot be cancelled');
   }
 
   /**
@@ -160,5 +184,42 @@ export class ConnectTurns {
     const heard = this.#directory.find(address)?.addressType;
     if (heard !== undefined) return heard;
     return this.#guessed.get(address) ?? (Number.parseInt(address.slice(0, 2), 16) >= 0xc0 ? 'random' : 'public');
+  }
+}
+
+/** Waits for the turn. Rejects with `unreachable` where nobody wants it any more before it comes. */
+async function turn(before: Promise<unknown>, until: number, signal: AbortSignal): Promise<void> {
+  const unwanted = new PorchlightError('unreachable');
+  await new Promise<void>((resolve, reject) => {
+    const giveUp = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', giveUp);
+      reject(unwanted);
+    };
+    const timer = setTimeout(giveUp, Math.max(1, until - performance.now()));
+    signal.addEventListener('abort', giveUp, { once: true });
+    void before.then(() => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', giveUp);
+      if (signal.aborted || performance.now() >= until) reject(unwanted);
+      else resolve();
+    });
+  });
+}
+
+/** What a status of the controller means to a person. */
+function failure(status: number): PorchlightError {
+  const hex = `0x${status.toString(16).padStart(2, '0')}`;
+  switch (status) {
+    case CONNECTION_LIMIT:
+    case LIMITED_RESOURCES:
+      return new PorchlightError('out_of_slots', `The adapter has no room for another connection (${hex}).`);
+    case CONNECTION_EXISTS:
+      return new PorchlightError(
+        'connect_failed',
+        `The adapter still holds a connection to the lamp (${hex}). It ends within seconds, unless another program uses the lamp.`,
+      );
+    default:
+      return new PorchlightError('connect_failed', `The connection to the lamp could not be made (${hex}).`);
   }
 }

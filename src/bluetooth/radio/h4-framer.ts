@@ -19,10 +19,16 @@ const HEADERS: Readonly<Record<number, { readonly header: number; readonly at: n
 
 /**
  * Cuts a byte stream into HCI packets, however the network split or merged it. H4 carries no mark to find a lost frame by,
- * so an unknown type or an absurd length throws, and the connection must be made anew.
+ * so an unknown type or an absurd length throws, and the connection must be made anew. Between two packets it keeps less
+ * than `LONGEST` octets.
  */
 export class H4Framer {
   #rest: Buffer = Buffer.alloc(0);
+
+  /** Has a packet begun that is not whole yet? */
+  get isWithin(): boolean {
+    return this.#rest.length > 0;
+  }
 
   /** Calls `onPacket` once for each whole packet, type octet first. Throws `adapter_stuck` on garbage. */
   push(chunk: Buffer, onPacket: (packet: Buffer) => void): void {

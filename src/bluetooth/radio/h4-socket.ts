@@ -13,6 +13,8 @@ const COMMAND_TIMEOUT_MS = 2000;
 const RESET_TIMEOUT_MS = 10_000;
 /** Commands in a row that nothing at all answered: the controller hangs, and only a new connection can help. */
 const MOST_TIMEOUTS = 2;
+/** No packet takes so long: what was taken for its length is none, and all that follows would be lost in it. */
+const PACKET_TIMEOUT_MS = 2000;
 /** Read BD_ADDR: what any controller answers, to see whether it is there. */
 const ARE_YOU_THERE = Buffer.from([COMMAND, 0x09, 0x10, 0x00]);
 
@@ -48,6 +50,7 @@ export class H4Socket extends EventEmitter<TransportEvents> implements HciTransp
   #connected = false;
   #credits = 1;
   #timer: NodeJS.Timeout | undefined;
+  #packetTimer: NodeJS.Timeout | undefined;
   #timeouts = 0;
 
   constructor(address: string) {
@@ -97,6 +100,7 @@ export class H4Socket extends EventEmitter<TransportEvents> implements HciTransp
 
   stop(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#packetTimer);
     this.#socket?.end();
   }
 
@@ -144,23 +148,32 @@ export class H4Socket extends EventEmitter<TransportEvents> implements HciTransp
   }
 
   #receive(chunk: Buffer): void {
-    this.#timeouts = 0;
     try {
       this.#framer.push(chunk, (packet) => {
+        this.#timeouts = 0;
+        clearTimeout(this.#packetTimer);
+        this.#packetTimer = undefined;
         const credits = creditsOf(packet);
         if (credits !== undefined) this.#grant(credits);
         this.emit('data', packet);
       });
+      if (this.#framer.isWithin) this.#packetTimer ??= setTimeout(() => this.#loseFrames(), PACKET_TIMEOUT_MS);
     } catch (thrown) {
       this.#socket?.destroy();
       this.emit('error', thrown);
     }
   }
 
+  #loseFrames(): void {
+    this.emit('error', new PorchlightError('adapter_stuck', 'The controller sent half a packet.'));
+    this.#socket?.destroy();
+  }
+
   #closed(): void {
     const was = this.#connected;
     this.#connected = false;
     clearTimeout(this.#timer);
+    clearTimeout(this.#packetTimer);
     this.#commands.length = 0;
     if (was) this.emit('state', false);
   }

@@ -1,133 +1,104 @@
-/** L2CAP channels of LE (Core specification, Vol 3, Part A, 2.1). */
-const ATT = 4;
-const SIGNALLING = 5;
+import { Budget } from './budget.ts';
 
-const ERROR_RESPONSE = 0x01;
-const MTU_RESPONSE = 0x03;
-const READ_BY_TYPE_RESPONSE = 0x09;
-const READ_BY_GROUP_RESPONSE = 0x11;
-const NOTIFICATION = 0x1b;
-const INDICATION = 0x1d;
-
-const SMALLEST_MTU = 23;
-/** What noble asks for; the smaller of both sides' counts. */
-const LARGEST_MTU = 256;
-/** A whole ATT value and its headers; a lamp that sends more is not one. */
-const LONGEST_PDU = 1024;
-
-/** ATT errors after which noble starts a pairing that never ends, or stops reading answers. */
-const INVALID_PDU = 0x04;
-const NEEDS_PAIRING = new Set([0x05, 0x08, 0x0f]);
-const UNLIKELY_ERROR = 0x0e;
-
-export interface AttError {
-  /** Opcode of the request that was refused. */
-  readonly request: number;
-  readonly code: number;
-  readonly needsPairing: boolean;
-}
-
-/** What to do with one whole L2CAP packet of a peer. */
-export type Verdict =
-  | { readonly pass: Buffer; readonly error?: AttError }
-  | { readonly drop: true }
-  | { readonly broken: string };
-
-const DROP: Verdict = { drop: true };
+/** L2CAP channels of LE (Core specification, Vol 3, Part A, 2.1). Of all others, security (6) too, nothing reaches noble. */
+export const ATT = 4;
+export const SIGNALLING = 5;
 
 /**
- * Judges a peer's packet before noble parses it: noble trusts lengths, loops on empty attribute lists, takes any MTU, and
- * hangs on some refusals. `pdu` is the payload of the channel.
+ * The longest PDU that a peer may send: noble offers an ATT MTU of 256, the smaller of both sides' counts, and no signalling
+ * packet is longer than 23 (Vol 3, Part A, 4).
  */
-export function judge(channel: number, pdu: Buffer): Verdict {
-  if (channel === ATT) return judgeAtt(pdu);
-  // Pairing is not offered: noble keeps no keys, and its half of it can be crashed from the air.
-  if (channel !== SIGNALLING) return DROP;
-  if (pdu.length < 4 || pdu.length < 4 + pdu.readUInt16LE(2)) return DROP;
-  const CONNECTION_PARAMETER_UPDATE_REQUEST = 0x12;
-  return pdu[0] === CONNECTION_PARAMETER_UPDATE_REQUEST && pdu.length >= 12 ? { pass: pdu } : DROP;
-}
-
-function judgeAtt(pdu: Buffer): Verdict {
-  switch (pdu[0]) {
-    case undefined:
-      return { broken: 'an empty attribute packet' };
-    case ERROR_RESPONSE:
-      return judgeError(pdu);
-    case MTU_RESPONSE:
-      if (pdu.length < 3) return { broken: 'a short MTU answer' };
-      return { pass: withMtu(pdu, Math.min(Math.max(pdu.readUInt16LE(1), SMALLEST_MTU), LARGEST_MTU)) };
-    case READ_BY_TYPE_RESPONSE:
-      // Handle and value: a descriptor has 2 octets of value, a characteristic 5 or 19.
-      return isList(pdu, 4) ? { pass: pdu } : { broken: 'a malformed attribute list' };
-    case READ_BY_GROUP_RESPONSE:
-      return isList(pdu, 6) ? { pass: pdu } : { broken: 'a malformed service list' };
-    case NOTIFICATION:
-    case INDICATION:
-      return pdu.length >= 3 ? { pass: pdu } : { broken: 'a short notification' };
-    default:
-      return { pass: pdu };
-  }
-}
-
-function judgeError(pdu: Buffer): Verdict {
-  const request = pdu[1];
-  const code = pdu[4];
-  if (request === undefined || code === undefined) return { broken: 'a short error answer' };
-  const needsPairing = NEEDS_PAIRING.has(code);
-  const error: AttError = { request, code, needsPairing };
-  if (!needsPairing && code !== INVALID_PDU) return { pass: pdu, error };
-  const harmless = Buffer.from(pdu);
-  harmless[4] = UNLIKELY_ERROR;
-  return { pass: harmless, error };
-}
-
-function withMtu(pdu: Buffer, mtu: number): Buffer {
-  const copy = Buffer.from(pdu.subarray(0, 3));
-  copy.writeUInt16LE(mtu, 1);
-  return copy;
-}
-
-function isList(pdu: Buffer, smallest: number): boolean {
-  const each = pdu[1] ?? 0;
-  const bytes = pdu.length - 2;
-  return each >= smallest && bytes >= each && bytes % each === 0;
-}
+export const LONGEST_PDU = 256;
 
 /** Channel and length, before each PDU. */
 const HEADER = 4;
 
-/** Puts the fragments of one connection's L2CAP packets together (Core specification, Vol 4, Part E, 5.4.2). */
+/** Packet boundary flags of what a controller hands up (Vol 4, Part E, 5.4.2). 0 is not for it, but virtual ones send it. */
+const FIRST = new Set([0, 2]);
+const CONTINUES = 1;
+
+/**
+ * Puts the fragments of one connection's L2CAP packets together (Vol 4, Part E, 5.4.2; Vol 3, Part A, 7.2.1).
+ *
+ * Invariants: it holds one packet of at most `LONGEST_PDU` octets, and no buffer of the transport's, however many fragments
+ * come and however small they are; a packet that is longer than announced, or announced longer than that, is dropped as a
+ * whole, and so is what continues nothing.
+ */
 export class Reassembly {
-  /** Header and payload as far as they came; a first fragment may even end within the header, or be empty (Vol 3, Part A, 1.4). */
-  #pieces: Buffer[] | undefined;
-  #have = 0;
+  readonly #header = Buffer.alloc(HEADER);
+  /** Octets of the packet so far, its header included; undefined between packets. */
+  #have: number | undefined;
+  #pdu: Buffer | undefined;
 
   /** The channel and payload that `packet` (an HCI ACL packet, type octet first) completes, if it completes one. */
   push(packet: Buffer): { readonly channel: number; readonly pdu: Buffer } | undefined {
-    const continues = ((packet.readUInt16LE(1) >> 12) & 3) === 1;
-    if (!continues) {
-      this.#pieces = [];
+    const flags = (packet.readUInt16LE(1) >> 12) & 3;
+    if (FIRST.has(flags)) {
       this.#have = 0;
+      this.#pdu = undefined;
+    } else if (flags !== CONTINUES) {
+      this.#have = undefined;
     }
-    const pieces = this.#pieces;
-    if (pieces === undefined) return undefined;
-    const payload = packet.subarray(5);
-    this.#have += payload.length;
-    // Empty ones would pile up.
-    if (payload.length > 0) pieces.push(payload);
-    if (this.#have < HEADER) return undefined;
-    let [first = payload] = pieces;
-    if (first.length < HEADER) {
-      first = Buffer.concat(pieces);
-      pieces.splice(0, pieces.length, first);
-    }
-    const length = first.readUInt16LE(0);
-    if (length <= LONGEST_PDU && this.#have < HEADER + length) return undefined;
-    this.#pieces = undefined;
-    // Too long, or more than was announced: not a packet that can be trusted.
-    if (length > LONGEST_PDU || this.#have !== HEADER + length) return undefined;
-    const whole = pieces.length === 1 ? first : Buffer.concat(pieces);
-    return { channel: whole.readUInt16LE(2), pdu: whole.subarray(HEADER) };
+    if (this.#have === undefined || !this.#take(packet, this.#have)) return undefined;
+    const pdu = this.#pdu;
+    if (pdu === undefined || this.#have !== HEADER + pdu.length) return undefined;
+    this.#have = undefined;
+    return { channel: this.#header.readUInt16LE(2), pdu };
   }
+
+  /** Adds a fragment after the `have` octets that there are. False where the packet is not to be had any more. */
+  #take(packet: Buffer, have: number): boolean {
+    let at = 5;
+    // A first fragment may even end within the header, or be empty (Vol 3, Part A, 7.2.1).
+    if (have < HEADER) at += packet.copy(this.#header, have, at);
+    const total = have + packet.length - 5;
+    this.#have = total;
+    if (total < HEADER) return true;
+    const length = this.#header.readUInt16LE(0);
+    if (length > LONGEST_PDU || total > HEADER + length) {
+      this.#have = undefined;
+      return false;
+    }
+    // A PDU of its own each time: noble keeps slices of it.
+    this.#pdu ??= Buffer.alloc(length);
+    packet.copy(this.#pdu, Math.max(0, have - HEADER), at);
+    return true;
+  }
+}
+
+const CONNECTION_PARAMETER_UPDATE_REQUEST = 0x12;
+/** A peer that was refused may ask again after 30 s (TGAP(conn_param_timeout), Vol 3, Part C, Appendix A); some ask twice. */
+const REQUESTS_PER_SECOND = 0.2;
+/** A peer that listens more seldom than this (ms) would not answer in time. */
+const SLOWEST_MS = 1000;
+
+/**
+ * Judges a peer's signalling. noble grants every Connection Parameter Update Request (Vol 3, Part A, 4.20) and tells the
+ * controller so with each; only one whose values the controller could take, and a link survive, reaches it, and seldom.
+ */
+export class SignallingGate {
+  readonly #budget: Budget;
+  readonly #now: () => number;
+
+  constructor(now: () => number) {
+    this.#now = now;
+    this.#budget = new Budget(REQUESTS_PER_SECOND, now());
+  }
+
+  mayPass(pdu: Buffer): boolean {
+    const LENGTH = 8;
+    if (pdu.length !== 4 + LENGTH || pdu[0] !== CONNECTION_PARAMETER_UPDATE_REQUEST) return false;
+    // Identifier 0 is none (4).
+    if (pdu[1] === 0 || pdu.readUInt16LE(2) !== LENGTH || !areGood(pdu)) return false;
+    return this.#budget.take(this.#now());
+  }
+}
+
+/** Ranges of 4.20: intervals in units of 1.25 ms, supervision timeout in units of 10 ms. */
+function areGood(pdu: Buffer): boolean {
+  const [min, max, latency, timeout] = [4, 6, 8, 10].map((at) => pdu.readUInt16LE(at));
+  if (min === undefined || max === undefined || latency === undefined || timeout === undefined) return false;
+  if (min < 6 || min > max || max > 3200 || latency > 499 || timeout < 10 || timeout > 3200) return false;
+  const heardEvery = (1 + latency) * max * 1.25;
+  return heardEvery <= SLOWEST_MS && timeout * 10 > 2 * heardEvery;
 }

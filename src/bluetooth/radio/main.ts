@@ -3,7 +3,11 @@
  * worth stealing. Packets from the air may crash it; the gateway then starts another.
  */
 
-import type { RadioMessage, RadioRequest } from '../messages.ts';
+import { Socket } from 'node:net';
+import { ERRORS, PorchlightError } from '../../errors.ts';
+import { LineChannel } from '../line-channel.ts';
+import type { RadioBackend, RadioMessage, RadioRequest } from '../messages.ts';
+import type { Adapter } from './adapter.ts';
 import { airCode, NobleAdapter, textOf } from './noble-adapter.ts';
 import { parseRequest } from './requests.ts';
 
@@ -15,18 +19,47 @@ process.env['NOBLE_BINDINGS'] = 'hci';
 
 let ending = false;
 
+/** The pipe to the gateway, as `RadioLife` made it. */
+const PIPE = 4;
+/** A request is never longer: it is the gateway's list of a thousand addresses. */
+const LONGEST_REQUEST = 1024 * 1024;
+/** When so much of what was told waits unread (the gateway is held up), what will be told again anyway is left out ... */
+const CONGESTED = 256 * 1024;
+/** ... and from here on nobody is there any more. */
+const FORSAKEN = 4 * 1024 * 1024;
+
+function openPipe(): Socket {
+  try {
+    return new Socket({ fd: PIPE, readable: true, writable: true });
+  } catch {
+    process.stderr.write('The radio is started by the gateway, not by hand.\n');
+    return process.exit(64);
+  }
+}
+
+const channel = new LineChannel(openPipe(), LONGEST_REQUEST, {
+  onValue: (value) => {
+    const request = parseRequest(value);
+    if (request === undefined) die('the gateway sent what is not a request');
+    else handle(request);
+  },
+  onBroken: (reason) => die(`the gateway sent ${reason}`),
+  onClosed: () => void stop(),
+});
+
 function tell(message: RadioMessage): void {
-  if (process.connected) process.send?.(message);
+  if (channel.unread > CONGESTED && (message.is === 'heard' || message.is === 'note')) return;
+  channel.send(message);
+  if (channel.unread > FORSAKEN) die('the gateway does not read what it is told');
 }
 
 /** Says why, once, and ends: the gateway's answer to anything unexpected is a fresh process. */
-function die(reason: string): void {
+function die(reason: string, code?: 'adapter_off' | 'adapter_stuck'): void {
   if (ending) return;
   ending = true;
   setTimeout(() => process.exit(1), 200);
-  if (!process.connected || process.send === undefined) process.exit(1);
-  const last: RadioMessage = { is: 'dying', reason: reason.slice(0, 200) };
-  process.send(last, () => process.exit(1));
+  const last: RadioMessage = { is: 'dying', reason: reason.slice(0, 200), ...(code !== undefined ? { code } : {}) };
+  channel.send(last, () => process.exit(1));
 }
 
 async function stop(): Promise<void> {
@@ -34,7 +67,7 @@ async function stop(): Promise<void> {
   ending = true;
   setTimeout(() => process.exit(0), STOP_MS);
   try {
-    await adapter.stop();
+    await adapter?.stop();
   } finally {
     process.exit(0);
   }
@@ -47,27 +80,45 @@ const ignore = (): void => undefined;
 process.on('SIGINT', ignore);
 process.on('SIGTERM', ignore);
 process.on('SIGHUP', ignore);
-process.on('disconnect', () => void stop());
 
-const adapter = new NobleAdapter({
-  tell,
-  fatal: die,
-});
+const events = { tell, fatal: die };
+let adapter: Adapter | undefined;
+/** What was asked before the adapter was made. */
+let wanted: Extract<RadioRequest, { op: 'listen' }> | undefined;
 const connecting = new Map<number, AbortController>();
 
 async function answer(id: number, work: () => Promise<RadioMessage>): Promise<void> {
   try {
     tell(await work());
   } catch (thrown) {
-    tell({ is: 'failed', id, code: airCode(thrown), message: textOf(thrown).slice(0, 200) });
+    const code = airCode(thrown);
+    const hint = thrown instanceof PorchlightError && thrown.hint !== ERRORS[code].hint ? thrown.hint : undefined;
+    const message = textOf(thrown).slice(0, 200);
+    tell({ is: 'failed', id, code, message, ...(hint !== undefined ? { hint: hint.slice(0, 200) } : {}) });
   }
 }
 
-async function start(backend: Extract<RadioRequest, { op: 'start' }>['backend']): Promise<void> {
+/** The library for D-Bus is loaded only where it is used. */
+async function adapterFor(backend: RadioBackend): Promise<Adapter> {
+  if (backend.kind !== 'dbus') return new NobleAdapter(events);
+  const { DbusAdapter } = await import('./dbus/dbus-adapter.ts');
+  return new DbusAdapter(events);
+}
+
+function inUse(): Adapter {
+  if (adapter === undefined) throw new PorchlightError('radio_restarting');
+  return adapter;
+}
+
+async function start(backend: RadioBackend): Promise<void> {
+  if (adapter !== undefined) return;
   try {
+    adapter = await adapterFor(backend);
+    if (wanted !== undefined) adapter.listen(wanted.on, wanted.only, wanted.silenceMs);
     await adapter.start(backend);
   } catch (thrown) {
-    die(textOf(thrown));
+    const code = airCode(thrown);
+    die(textOf(thrown), code === 'adapter_off' || code === 'adapter_stuck' ? code : undefined);
   }
   // noble has put its own listener there a moment after it was made, and exits when that is the last.
   setImmediate(() => {
@@ -80,16 +131,19 @@ async function connect({ id, address, timeoutMs }: Extract<RadioRequest, { op: '
   const cancel = new AbortController();
   connecting.set(id, cancel);
   try {
-    return { ...(await adapter.connect(address, timeoutMs, cancel.signal)), id };
+    const onConnected = (): void => tell({ is: 'connected', id });
+    return { ...(await inUse().connect(address, { timeoutMs, signal: cancel.signal, onConnected })), is: 'linked', id };
   } finally {
     connecting.delete(id);
   }
 }
 
 async function subscribe(id: number, link: number, at: number): Promise<RadioMessage> {
-  await adapter.link(link).subscribe(at, (bytes) => {
-    if (bytes.length <= 512) tell({ is: 'notified', link, at, hex: bytes.toString('hex') });
-  });
+  await inUse()
+    .link(link)
+    .subscribe(at, (bytes) => {
+      if (bytes.length <= 512) tell({ is: 'notified', link, at, hex: bytes.toString('hex') });
+    });
   return { is: 'done', id };
 }
 
@@ -98,7 +152,7 @@ function handle(request: RadioRequest): void {
     case 'write': {
       const { id, link, values } = request;
       void answer(id, async () => {
-        await adapter
+        await inUse()
           .link(link)
           .write(...values.map(({ at, hex, kind }) => ({ at, bytes: Buffer.from(hex, 'hex'), kind })));
         return { is: 'done', id };
@@ -107,8 +161,8 @@ function handle(request: RadioRequest): void {
     }
     case 'ping':
       // The gateway's heartbeat is this process's as well.
-      adapter.tend();
-      tell({ is: 'done', id: request.id });
+      adapter?.tend();
+      tell({ is: 'alive', id: request.id, rss: process.memoryUsage.rss(), ...(adapter?.pulse() ?? { rescans: 0 }) });
       return;
     case 'connect':
       void answer(request.id, () => connect(request));
@@ -119,7 +173,7 @@ function handle(request: RadioRequest): void {
       return;
     case 'read': {
       const { id, link, at } = request;
-      void answer(id, async () => ({ is: 'read', id, hex: (await adapter.link(link).read(at)).toString('hex') }));
+      void answer(id, async () => ({ is: 'read', id, hex: (await inUse().link(link).read(at)).toString('hex') }));
       return;
     }
     case 'subscribe':
@@ -128,13 +182,14 @@ function handle(request: RadioRequest): void {
     case 'disconnect': {
       const { id, link } = request;
       void answer(id, async () => {
-        await adapter.link(link).disconnect();
+        await inUse().link(link).disconnect();
         return { is: 'done', id };
       });
       return;
     }
     case 'listen':
-      adapter.listen(request.on, request.only);
+      wanted = request;
+      adapter?.listen(request.on, request.only, request.silenceMs);
       tell({ is: 'done', id: request.id });
       return;
     case 'start':
@@ -146,9 +201,4 @@ function handle(request: RadioRequest): void {
   }
 }
 
-process.on('message', (raw) => {
-  const request = parseRequest(raw);
-  if (request === undefined) die('the gateway sent what is not a request');
-  else handle(request);
-});
-if (process.send === undefined) die('the radio is started by the gateway, not by hand');
+channel.open();

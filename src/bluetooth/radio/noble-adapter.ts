@@ -1,5 +1,7 @@
 import { PorchlightError } from '../../errors.ts';
-import type { AirCode, RadioBackend, RadioMessage } from '../messages.ts';
+import type { Pulse } from '../central.ts';
+import type { AirCode, RadioBackend } from '../messages.ts';
+import type { Adapter, AdapterEvents, ConnectRequest, Linked } from './adapter.ts';
 import { ConnectTurns } from './connect-turns.ts';
 import { Directory } from './directory.ts';
 import { H4Socket } from './h4-socket.ts';
@@ -9,14 +11,6 @@ import { type Noble, type NoblePeripheral, nativeTransport, nobleOver } from './
 import { NobleLink } from './noble-link.ts';
 import { probe } from './probe.ts';
 import { Scan } from './scan.ts';
-
-export type News = Extract<RadioMessage, { is: 'adapter' | 'heard' | 'notified' | 'gone' | 'note' }>;
-
-export interface AdapterEvents {
-  readonly tell: (news: News) => void;
-  /** Nothing can be saved in this process: it is to end, and the gateway starts a fresh one. */
-  readonly fatal: (reason: string) => void;
-}
 
 /** How long an adapter may be unusable, or say nothing, before a fresh process looks at it anew. */
 const UNUSABLE_MS = 30_000;
@@ -38,7 +32,7 @@ type State = (typeof STATES)[number];
  * One Bluetooth adapter, driven by noble, with noble's habits absorbed: every call ends, one connection is made at a time,
  * the scan comes back after each, and a controller that went away ends the process rather than being trusted again.
  */
-export class NobleAdapter {
+export class NobleAdapter implements Adapter {
   readonly #events: AdapterEvents;
   readonly #directory = new Directory(() => performance.now());
   readonly #links = new Map<number, NobleLink>();
@@ -52,6 +46,7 @@ export class NobleAdapter {
   #connects: ConnectTurns | undefined;
   #scan: Scan | undefined;
   #wantsScan = false;
+  #silenceMs: number | undefined;
   #noted = 0;
 
   constructor(events: AdapterEvents) {
@@ -64,13 +59,23 @@ export class NobleAdapter {
       const socket = await this.#openH4(backend.address);
       const { extended } = await probe(socket);
       this.#run(socket, { userChannel: true, extended });
-    } else {
+    } else if (backend.kind === 'hci') {
       const deviceId = Number(/^hci(\d{1,3})$/.exec(backend.adapter)?.[1] ?? Number.NaN);
       if (Number.isNaN(deviceId)) throw new PorchlightError('adapter_off', `"${backend.adapter}" is not an adapter.`);
       // A bound socket may take its adapter for down for ever once it was; one that is not bound sees it come back.
       const watch = nativeTransport();
       this.#isUp = () => watch.getDeviceList().some((device) => device.devId === deviceId && device.devUp === true);
+      await this.#plugged(() => watch.getDeviceList().some((device) => device.devId === deviceId), backend.adapter);
       this.#run(nativeTransport(), { userChannel: false, deviceId });
+    }
+  }
+
+  /** An adapter that is not plugged in is looked for; noble would be thrown out of its first call. */
+  async #plugged(isThere: () => boolean, name: string): Promise<void> {
+    while (!isThere()) {
+      this.#changeState('poweredOff');
+      this.note(`there is no adapter ${name}`);
+      await new Promise((resolve) => setTimeout(resolve, REOPEN_MS));
     }
   }
 
@@ -78,18 +83,15 @@ export class NobleAdapter {
     for (;;) {
       const socket = new H4Socket(address);
       let lost = (): void => undefined;
-      let why = 'the controller closed its connection';
+      let why: unknown = new PorchlightError('adapter_off', 'the controller closed its connection');
       socket.on('error', (thrown) => {
-        why = textOf(thrown);
-        this.note(`the controller's stream: ${why}`);
+        why = thrown;
+        this.note(`the controller's stream: ${textOf(why)}`);
       });
       socket.on('state', (up) => (up ? undefined : lost()));
       try {
         await socket.open();
-        lost = () => {
-          this.#changeState('poweredOff');
-          this.#events.fatal(why);
-        };
+        lost = () => this.#lose(why);
         return socket;
       } catch (thrown) {
         this.#changeState('poweredOff');
@@ -99,44 +101,53 @@ export class NobleAdapter {
     }
   }
 
+  /** The stream to the controller has ended: because it was closed, or by us because nobody answered. */
+  #lose(why: unknown): void {
+    const stuck = airCode(why) === 'adapter_stuck';
+    this.#changeState(stuck ? 'resetting' : 'poweredOff');
+    this.#events.fatal(textOf(why), stuck ? 'adapter_stuck' : 'adapter_off');
+  }
+
   #run(transport: HciTransport, options: Readonly<Record<string, unknown>>): void {
     const guard = new HciGuard(transport, this.#guardEvents());
     guard.on('error', (thrown) => this.note(`the controller: ${textOf(thrown)}`));
     const noble = nobleOver(guard, options);
     this.#noble = noble;
-    this.#scan = new Scan(noble, (reason) => this.#events.fatal(reason));
-    this.#connects = new ConnectTurns(noble, guard, this.#directory, (reason) => this.#events.fatal(reason));
+    const stuck = (reason: string): void => this.#events.fatal(reason, 'adapter_stuck');
+    this.#scan = new Scan(noble, stuck);
+    if (this.#silenceMs !== undefined) this.#scan.patienceMs = this.#silenceMs;
+    this.#connects = new ConnectTurns(noble, guard, this.#directory, stuck);
     noble.on('stateChange', (state: unknown) =>
       this.#changeState(STATES.find((known) => known === state) ?? 'unknown'),
     );
   }
 
-  /** `only`: the addresses whose adverts are told; undefined: everyone's. */
-  listen(on: boolean, only: readonly string[] | undefined): void {
+  listen(on: boolean, only: readonly string[] | undefined, silenceMs: number | undefined): void {
+    this.#silenceMs = silenceMs;
+    if (this.#scan !== undefined && silenceMs !== undefined) this.#scan.patienceMs = silenceMs;
     this.#directory.listenFor(only === undefined ? undefined : new Set(only));
     this.#wantsScan = on;
     this.#tendScan();
   }
 
   /** Connects and discovers within `timeoutMs`. */
-  async connect(
-    address: string,
-    timeoutMs: number,
-    signal: AbortSignal,
-  ): Promise<Extract<RadioMessage, { is: 'linked' }>> {
+  async connect(address: string, { timeoutMs, signal, onConnected }: ConnectRequest): Promise<Linked> {
     const until = performance.now() + timeoutMs;
     const connects = this.#connects;
     if (connects === undefined || this.#state !== 'poweredOn') throw new PorchlightError('adapter_off');
     if (this.#byAddress.has(address)) throw new PorchlightError('connect_failed', 'The lamp is already connected.');
     let link: NobleLink | undefined;
+    const giveUp = (): void => link?.abandon('nobody waits for it any more');
+    signal.addEventListener('abort', giveUp, { once: true });
     try {
       await this.#hear(address, performance.now() + Math.min(HEAR_MS, timeoutMs / 3), signal);
-      link = await connects.connect(address, until, signal, (peripheral) => this.#adopt(address, peripheral));
+      link = await connects.connect(address, until, signal, (peripheral) => {
+        onConnected();
+        return this.#adopt(address, peripheral);
+      });
       // Once connected, the lamp gets time to name its characteristics even where connecting took most of it.
       const characteristics = await link.discover(Math.max(until - performance.now(), 3000));
       return {
-        is: 'linked',
-        id: 0,
         link: link.number,
         characteristics: [...characteristics].map((c) => ({ ...c, properties: [...c.properties] })),
       };
@@ -144,6 +155,7 @@ export class NobleAdapter {
       link?.abandon('its characteristics could not be read');
       throw thrown;
     } finally {
+      signal.removeEventListener('abort', giveUp);
       this.#tendScan();
     }
   }
@@ -221,10 +233,17 @@ export class NobleAdapter {
     if (this.#noble === undefined || this.#state === 'poweredOn') return;
     const lasts = now - this.#stateAt;
     if (this.#state !== 'poweredOff') {
-      if (lasts > UNUSABLE_MS) this.#events.fatal(`the adapter stayed ${this.#state}`);
+      // Who may not use it, or cannot, is not helped by plugging; who hears nothing of it at all perhaps is.
+      const silent = this.#state === 'unknown' || this.#state === 'resetting';
+      const code = silent ? 'adapter_stuck' : 'adapter_off';
+      if (lasts > UNUSABLE_MS) this.#events.fatal(`the adapter stayed ${this.#state}`, code);
     } else if (lasts > BACK_MS && this.#isUp()) {
       this.#events.fatal('the adapter came back');
     }
+  }
+
+  pulse(): Omit<Pulse, 'rss'> {
+    return this.#scan?.pulse(performance.now()) ?? { rescans: 0 };
   }
 
   #changeState(state: State): void {

@@ -1,7 +1,8 @@
 import { asPorchlightError, PorchlightError } from '../../errors.ts';
 import { MOST_CHARACTERISTICS } from '../limits.ts';
 import { canonicalUuid } from '../uuid.ts';
-import type { AttError } from './l2cap.ts';
+import type { AdapterLink, Value } from './adapter.ts';
+import type { AttError } from './att-gate.ts';
 import type { NobleCharacteristic, NoblePeripheral, NobleService } from './noble.ts';
 
 /** noble has no deadline of its own; the specification's is 30 s, and no lamp that lives needs a sixth of it. */
@@ -13,6 +14,8 @@ const DRAIN_MS = 500;
 /** noble hands its queue to the controller a moment after the last packet was sent. */
 const DRAIN_POLL_MS = 5;
 const DISCONNECT_MS = 1000;
+/** The MTU before any is agreed on; its packets fit into every controller's buffers (Vol 3, Part A, 4; Vol 4, Part E, 4.1.1). */
+const SMALLEST_MTU = 23;
 /** Opcodes that the lamp's error answer names (Core specification, Vol 3, Part F, 3.4). */
 const WRITE = [0x12];
 const READ = [0x0a, 0x0c];
@@ -35,27 +38,22 @@ interface Operation {
   readonly requests: readonly number[];
 }
 
-/** One value for one characteristic, by its index in what was discovered. */
-export interface Value {
-  readonly at: number;
-  readonly bytes: Buffer;
-  readonly kind: 'request' | 'command';
-}
-
 /**
  * One connected lamp, as noble has it. Operations run one after the other (noble mixes up two of a kind), each with a
  * deadline; one that passes its deadline costs the link, because noble would keep waiting for the answer before the next.
  */
-export class NobleLink {
+export class NobleLink implements AdapterLink {
   readonly address: string;
   readonly number: number;
-  #mtu = 23;
+  #mtu = SMALLEST_MTU;
   #gone: PorchlightError | undefined;
   #operation: Operation | undefined;
   #onFlow: (() => void) | undefined;
   #inFlight = 0;
   /** How many packets may still be in the controller for `#onFlow` to be called. */
   #enough = 0;
+  /** A value was written that may take several packets of a controller with small buffers. */
+  #inPieces = false;
   #tail: Promise<unknown> = Promise.resolve();
   #characteristics: readonly NobleCharacteristic[] = [];
   readonly #peripheral: NoblePeripheral;
@@ -74,7 +72,7 @@ export class NobleLink {
     // A peripheral outlives its links: what an earlier one listened for must not be told to this one.
     peripheral.removeAllListeners('disconnect');
     peripheral.removeAllListeners('mtu');
-    peripheral.once('disconnect', (reason: unknown) => this.lose(`the lamp's link ended (${describe(reason)})`));
+    peripheral.once('disconnect', (reason: unknown) => this.lose(ended(reason)));
     peripheral.on('mtu', (mtu: unknown) => {
       if (typeof mtu === 'number') this.#mtu = mtu;
     });
@@ -137,6 +135,7 @@ export class NobleLink {
   async #writeUnanswered(characteristic: NobleCharacteristic, bytes: Buffer, inFlight: number): Promise<void> {
     await this.#ask<void>(OPERATION_MS, NOTHING, (done) => {
       this.#enough = inFlight;
+      this.#inPieces ||= bytes.length > SMALLEST_MTU - 3;
       this.#onFlow = done;
       characteristic.write(bytes, true, () => undefined);
     });
@@ -197,9 +196,13 @@ export class NobleLink {
   /** An error answer of the lamp; noble itself never tells of one. */
   refuse(error: AttError): void {
     if (this.#operation?.requests.includes(error.request) !== true) return;
-    const what = error.needsPairing
-      ? 'The lamp asks to be paired, which this gateway does not do.'
-      : `The lamp refused the command (ATT error 0x${error.code.toString(16).padStart(2, '0')}).`;
+    if (error.needsPairing) {
+      const hint =
+        'Lamps that must be paired need "bluetooth.backend: dbus", and "bluetoothctl pair" once; or this is another model.';
+      this.#operation.fail(new PorchlightError('refused_by_light', 'The lamp asks to be paired.', { hint }));
+      return;
+    }
+    const what = `The lamp refused the command (ATT error 0x${error.code.toString(16).padStart(2, '0')}).`;
     this.#operation.fail(new PorchlightError('refused_by_light', what));
   }
 
@@ -216,6 +219,8 @@ export class NobleLink {
 
   /** A write without acknowledgement may still wait in the controller, which forgets it when it ends the link. */
   async #drain(): Promise<void> {
+    // Each write has waited for its last packet already; only one in several packets may have more in noble's queue.
+    if (this.#operation === undefined && this.#inFlight === 0 && !this.#inPieces) return;
     const until = performance.now() + DRAIN_MS;
     do {
       if (this.#gone !== undefined) return;
@@ -270,6 +275,25 @@ function isWrittenWithoutResponse(properties: readonly string[], kind: 'request'
   const acknowledged = properties.includes('write');
   const plain = properties.includes('writeWithoutResponse');
   return acknowledged === plain ? kind === 'command' : plain;
+}
+
+/** Why a link has ended, in words (Core specification, Vol 1, Part F). noble gives a number, or a word of its own. */
+function ended(reason: unknown): string {
+  switch (reason) {
+    case 0x08:
+    case 0x22:
+      return 'it was not heard any more';
+    case 0x13:
+    case 0x14:
+    case 0x15:
+      return 'the lamp ended it';
+    case 0x16:
+      return 'the gateway ended it';
+    case 0x3e:
+      return 'it was never really established';
+    default:
+      return typeof reason === 'number' ? `reason 0x${reason.toString(16).padStart(2, '0')}` : describe(reason);
+  }
 }
 
 /** noble rejects with errors, strings and numbers. */

@@ -21,8 +21,15 @@ export function probe(transport: HciTransport): Promise<{ readonly extended: boo
     );
     let step = 0;
     transport.on('data', (packet) => {
+      if (step > 1 || packet[0] !== EVENT || packet.length < 7) return;
+      // Command Status: type, code, length, status, credits, opcode (2). Some refuse by it what they do not know.
+      if (packet[1] === 0x0f && packet[3] !== 0 && packet.readUInt16LE(5) === READ_LE_FEATURES.readUInt16LE(1)) {
+        step = 2;
+        clearTimeout(timer);
+        resolve({ extended: false });
+      }
       // Command Complete: type, code, length, credits, opcode (2), status, parameters.
-      if (step > 1 || packet[0] !== EVENT || packet[1] !== 0x0e || packet.length < 7) return;
+      if (packet[1] !== 0x0e) return;
       const opcode = packet.readUInt16LE(4);
       if (step === 0 && opcode === RESET.readUInt16LE(1)) {
         step = 1;

@@ -17,8 +17,9 @@ const isValue = (raw: unknown): raw is Value =>
 
 function backendOf(raw: unknown): RadioBackend | undefined {
   if (!isMembers(raw)) return undefined;
-  const { kind, adapter, address } = raw;
+  const { kind, adapter, address, bus } = raw;
   if (kind === 'hci' && isString(adapter)) return { kind, adapter };
+  if (kind === 'dbus' && isString(adapter)) return { kind, adapter, ...(isString(bus) ? { bus } : {}) };
   if (kind === 'h4' && isString(address)) return { kind, address };
   return undefined;
 }
@@ -58,10 +59,11 @@ export function parseRequest(raw: unknown): RadioRequest | undefined {
       return isNumber(connect) ? { op, id, connect } : undefined;
     }
     case 'listen': {
-      const { on, only } = raw;
+      const { on, only, silenceMs } = raw;
       if (typeof on !== 'boolean') return undefined;
-      if (only === undefined) return { op, id, on };
-      return Array.isArray(only) ? { op, id, on, only: only.filter(isString) } : undefined;
+      const patience = isNumber(silenceMs) ? { silenceMs } : {};
+      if (only === undefined) return { op, id, on, ...patience };
+      return Array.isArray(only) ? { op, id, on, only: only.filter(isString), ...patience } : undefined;
     }
     default:
       return undefined;

@@ -1,3 +1,4 @@
+import type { Pulse } from '../central.ts';
 import type { Noble } from './noble.ts';
 
 /** A scan that has not started after this long never will in this process. */
@@ -18,10 +19,12 @@ export class Scan {
   #timer: NodeJS.Timeout | undefined;
   #failures = 0;
   #reportAt = 0;
-  readonly #silenceMs: number;
+  #heardAt: number | undefined;
+  #rescans = 0;
+  /** How long nobody at all may be heard. */
+  patienceMs = SILENCE_MS;
 
-  constructor(noble: Noble, fatal: (reason: string) => void, silenceMs = SILENCE_MS) {
-    this.#silenceMs = silenceMs;
+  constructor(noble: Noble, fatal: (reason: string) => void) {
     this.#noble = noble;
     this.#fatal = fatal;
     noble.on('scanStop', () => {
@@ -38,11 +41,17 @@ export class Scan {
   /** An advertising report of anybody. */
   onReport(now: number): void {
     this.#reportAt = now;
+    this.#heardAt = now;
+  }
+
+  pulse(now: number): Omit<Pulse, 'rss'> {
+    const heardMs = this.#wanted && this.#heardAt !== undefined ? Math.max(0, now - this.#heardAt) : undefined;
+    return { rescans: this.#rescans, ...(heardMs !== undefined ? { heardMs } : {}) };
   }
 
   /** Called now and then: a scan that has gone silent is begun anew. */
   check(now: number): void {
-    if (!this.#started || !this.#wanted || now - this.#reportAt < this.#silenceMs) return;
+    if (!this.#started || !this.#wanted || now - this.#reportAt < this.patienceMs) return;
     this.#reportAt = now;
     this.#restart();
   }
@@ -84,6 +93,7 @@ export class Scan {
   }
 
   #restart(): void {
+    this.#rescans += 1;
     clearTimeout(this.#timer);
     this.#started = false;
     this.#noble.stopScanning();

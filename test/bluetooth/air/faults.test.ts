@@ -236,10 +236,10 @@ describe('a controller that fails, as noble sees it', () => {
     expect(await written()).toEqual([]);
   });
 
-  it('has no more than its links: the next connect is rejected with 0x0d', async () => {
+  it('has no more than its links: the next connect is rejected with 0x09', async () => {
     const found = await host.discover([PORCH, HALL]);
     await within(found.get(PORCH)?.connectAsync({ timeout: 400 }) ?? Promise.resolve());
-    await expect(within(found.get(HALL)?.connectAsync() ?? Promise.resolve())).rejects.toThrow('0xd');
+    await expect(within(found.get(HALL)?.connectAsync() ?? Promise.resolve())).rejects.toThrow('0x9');
   });
 
   it('gives the first link handle 0, so that noble cuts it off when it disconnects what is not connected', async () => {

@@ -29,6 +29,9 @@ function bench(spec: Omit<LampInput, 'address'>): Bench {
     push: (pdu: Buffer) => void pushed.push(pdu.toString('hex')),
     lose: () => undefined,
     suspend: () => undefined,
+    orphan: () => undefined,
+    handle: 0,
+    timing: { intervalMs: 0, supervisionMs: 420 },
   };
   lamp.connect(link);
   // Behind GAP and GATT (9 handles): the first service of an ELK is fff0 with fff3 at 12; of a Triones the notifying one.
@@ -45,7 +48,7 @@ function bench(spec: Omit<LampInput, 'address'>): Bench {
       return written.length > count ? written.at(-1)?.result : undefined;
     },
     reconnect: () => {
-      lamp.disconnected();
+      lamp.disconnected(link);
       lamp.connect(link);
     },
   };

@@ -11,9 +11,13 @@ const elk: LampInput = { address: HALL, addressType: 'random', name: 'ELK-BLEDOM
 let air: AirUnderTest;
 let host: Host | undefined;
 
-async function begin(lamps: readonly LampInput[], options: Parameters<typeof startAir>[1] = {}): Promise<Host> {
+async function begin(
+  lamps: readonly LampInput[],
+  options: Parameters<typeof startAir>[1] = {},
+  binding: Parameters<typeof openHost>[1] = {},
+): Promise<Host> {
   air = await startAir(lamps, { connectionIntervalMs: 0, advertisingIntervalMs: 20, ...options });
-  host = await openHost(air.address);
+  host = await openHost(air.address, binding);
   return host;
 }
 
@@ -74,6 +78,12 @@ describe('the real noble on the air', () => {
     expect((await air.lamp(PORCH)).state.on).toBe(true);
   });
 
+  it('never begins to scan on a Bluetooth 5 controller that is its own, for its first scan command is a legacy one', async () => {
+    const opened = await begin([triones], { extended: true }, { userChannel: true });
+    // Every command of the scan is refused (Vol 4 Part E section 3.1.1), and noble never says so.
+    await expect(within(opened.noble.startScanningAsync([], true), 300)).rejects.toThrow('never settled');
+  });
+
   it('carries writes and reads of 400 bytes through small buffers', async () => {
     const opened = await begin([elk], { buffers: { length: 27, count: 2 } });
     const strip = await connected(opened, HALL);
@@ -116,7 +126,7 @@ describe('the real noble on the air', () => {
     expect(slow / 30).toBeGreaterThan(1.5);
     expect(slow / 30).toBeLessThan(4);
     expect(slow / fast).toBeGreaterThan(1.5);
-    expect(instant * 4).toBeLessThan(fast);
+    expect(instant * 2).toBeLessThan(fast);
   });
 
   it('keeps what reached the lamps when the radio dies, and serves the next one', async () => {
