@@ -115,9 +115,13 @@ async function lockOut(path: string, log: Log, uid: number, instead: string): Pr
   } catch (thrown) {
     const error = asPorchlightError(thrown);
     if (error.code !== 'state_locked') return undefined;
-    throw new PorchlightError('state_locked', 'The gateway is running and has the adapter.', {
-      hint: instead,
-      cause: thrown,
-    });
+    throw new PorchlightError(
+      'state_locked',
+      'Another Porchlight has the adapter: the gateway that is running, or a scan.',
+      {
+        hint: instead,
+        cause: thrown,
+      },
+    );
   }
 }

@@ -53,7 +53,7 @@ describe('the radio in the status', () => {
     });
     expect(status.links).toEqual({ used: 3, free: 2, max: 5, waiting: 1 });
     expect(words).toContain('the adapter is on, heard somebody 2 s ago');
-    expect(words).toContain('3 of 5 in use, 1 lamp waits for one');
+    expect(words).toContain('3 of 5 in use, 2 free, 1 lamp waits for one');
     expect(words).not.toContain('restart');
   });
 

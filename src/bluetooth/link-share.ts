@@ -4,6 +4,8 @@ import type { Attempt, Line } from './link-line.ts';
 export const ATTEMPT_MS = 10_000;
 /** When others wait: a lamp that was heard answers in less. */
 const TRUSTED_MS = 4000;
+/** While another that was heard waits, and it is known how long a connection takes here: this one may just have lost its power. */
+const TRUSTED_BEFORE_TRUSTED_MS = 1000;
 /** A lamp that is not heard, or that has failed, must not hold up those that were. */
 const DOUBTFUL_MS = 2000;
 /** The same, while a lamp waits that was heard and has not failed; */
@@ -38,7 +40,10 @@ export class Shares {
 
   /** For making the connection. */
   connecting(line: Line, now: number, trustedWaits: boolean): number {
-    if (line.isTrusted(now)) return TRUSTED_MS;
+    if (line.isTrusted(now)) {
+      if (!trustedWaits || this.#connecting === 0) return TRUSTED_MS;
+      return Math.min(TRUSTED_MS, Math.max(TRUSTED_BEFORE_TRUSTED_MS, this.#connecting * SLACK));
+    }
     return Math.max(this.#least(line, now, trustedWaits), Math.min(this.#connecting * SLACK, TRUSTED_MS));
   }
 

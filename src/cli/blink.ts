@@ -18,6 +18,8 @@ export interface Blinked {
   readonly outcome: Outcome;
   /** The lamps that were blinked and how each is left; null: its state before is not known, so it was left on. */
   readonly left: ReadonlyMap<string, OnOff | null>;
+  /** Lamps that somebody else commanded meanwhile. */
+  readonly yielded: readonly string[];
   /** Lamps that could not be put back, and why. */
   readonly lost: readonly Outcome[];
   readonly interrupted: boolean;
@@ -71,6 +73,7 @@ export async function blink(road: Blinker, target: string, signal: AbortSignal, 
   );
   return {
     outcome,
+    yielded: [...lamps].filter(([, { theirs }]) => theirs === true).map(([lamp]) => lamp),
     left: new Map(ours.map(([lamp]) => [lamp, before.get(lamp) ?? null])),
     lost: lost.filter((one) => one !== undefined),
     interrupted: signal.aborted,

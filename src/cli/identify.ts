@@ -85,7 +85,7 @@ async function directly(
 }
 
 /** What was done, in a sentence or two. */
-function tell(target: string, { outcome, left, lost, interrupted }: Blinked): string {
+function tell(target: string, { outcome, left, lost, interrupted, yielded }: Blinked): string {
   const lines: string[] = [];
   const failed = new Set(lost.map((one) => one.target));
   for (const [lamp, state] of left) {
@@ -93,6 +93,8 @@ function tell(target: string, { outcome, left, lost, interrupted }: Blinked): st
     else if (state === null) lines.push(`${lamp} is left on: its state before is not known.`);
     else lines.push(`${lamp} is ${state} again.`);
   }
+  for (const lamp of yielded) lines.push(`${lamp} was commanded by somebody else meanwhile, and is left to them.`);
+  if (left.size === 0 && yielded.length > 0) return `${lines.join(' ')}\n`;
   const blinked = interrupted ? `${target} was interrupted.` : `${target} blinked.`;
   const unreached = (outcome.members ?? []).filter((one) => !left.has(one.target) && one.outcome !== 'superseded');
   for (const one of unreached) lines.push(`${one.target} did not: ${one.message ?? one.outcome}`);

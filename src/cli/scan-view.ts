@@ -97,7 +97,10 @@ export function summary(seen: readonly Seen[]): string {
   return parts.join(', ');
 }
 
-/** The result for people: the table, what to paste, or what to try. `where`: the configuration that was read. */
+/**
+ * The result for people: the table, what to paste, or what to try. `where`: the configuration that was read; `already`: it has
+ * the key `lights`.
+ */
 export function renderScan(
   seen: readonly Seen[],
   lines: readonly LightLine[],
@@ -106,9 +109,10 @@ export function renderScan(
     readonly colours: boolean;
     readonly columns?: number;
     readonly where?: string | undefined;
+    readonly already?: boolean;
   },
 ): string {
-  const { seconds, colours, columns, where } = options;
+  const { seconds, colours, columns, where, already = false } = options;
   const { dim } = paint(colours);
   const nameless = seen.filter((one) => rank(one) === 4);
   const shown = seen.filter((one) => rank(one) < 4 || nameless.indexOf(one) < MOST_NAMELESS);
@@ -120,8 +124,7 @@ export function renderScan(
   if (hidden > 0)
     parts.push(`${dim(`… and ${hidden} more without a name that no lamp family knows (--json lists all)`)}\n`);
   if (lines.length > 0) {
-    const already = seen.some(({ configured }) => configured !== undefined);
-    const place = `${where ?? 'the configuration'}${already ? ', below the "lights:" that is there' : ''}`;
+    const place = `${where ?? 'the configuration'}${already ? ', the lines below "lights:" under the one that is there' : ''}`;
     parts.push(
       `\n${text(`New lamps. Add to ${place} (ids and names are yours to change):`)}\n${renderLightLines(lines)}`,
     );

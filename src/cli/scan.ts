@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import * as z from 'zod';
 import { systemClock } from '../clock.ts';
@@ -153,11 +154,21 @@ async function scan(io: Io, program: Program, options: ScanOptions): Promise<voi
     } else {
       const columns = io.size?.().columns;
       const fit = columns === undefined ? {} : { columns };
-      const rendered = { seconds: Math.round(listened), colours: io.colours, where: house.path, ...fit };
+      const already = house.path !== undefined && (await hasLights(house.path));
+      const rendered = { seconds: Math.round(listened), colours: io.colours, where: house.path, already, ...fit };
       io.stdout(renderScan(seen, lines, rendered));
     }
   }
   if (failure !== undefined) throw failure;
+}
+
+/** Has the configuration the key, with lamps below it or without? It could be read a moment ago. */
+async function hasLights(path: string): Promise<boolean> {
+  try {
+    return /^lights[ \t]*:/m.test(await readFile(path, 'utf8'));
+  } catch {
+    return false;
+  }
 }
 
 /** False: no daemon runs. */
@@ -203,7 +214,7 @@ async function directly(io: Io, program: Program, config: HouseConfig, seconds: 
         });
       }
     },
-    'A gateway runs here, but cannot be asked: see "porchlight status".',
+    'Wait until a scan has ended; or see "porchlight status" for a gateway that cannot be asked.',
     io.signal,
   );
 }

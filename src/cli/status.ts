@@ -32,7 +32,7 @@ export const Status = z.object({
     ladder: z.object({ rung: z.string(), stuck_since: z.string().optional() }).optional(),
     problem,
   }),
-  links: z.object({ used: z.number(), max: z.number(), waiting: z.number().optional() }),
+  links: z.object({ used: z.number(), max: z.number(), free: z.number().optional(), waiting: z.number().optional() }),
   lights: z.array(z.object({ id: z.string(), problem })),
   counts: z.record(z.string(), z.number()),
 });
@@ -99,8 +99,12 @@ export function renderStatus(status: Status, colours: boolean): string {
   );
   const waiting = links.waiting ?? 0;
   const wait = waiting === 1 ? ', 1 lamp waits for one' : `, ${waiting} lamps wait for one`;
-  row('links', true, `${links.used} of ${links.max} in use${waiting > 0 ? wait : ''}`);
-  row('lamps', true, `${status.counts['online'] ?? 0} of ${status.lights.length} within reach`);
+  const free = links.free === undefined ? '' : `, ${links.free} free`;
+  row('links', true, `${links.used} of ${links.max} in use${free}${waiting > 0 ? wait : ''}`);
+  // A lamp counts as online for a while after it was heard last; of a radio that is off that says nothing.
+  const hears = radio.state === 'running' && radio.adapter === 'poweredOn';
+  const reach = hears ? 'within reach' : 'were within reach when last heard';
+  row('lamps', hears, `${status.counts['online'] ?? 0} of ${status.lights.length} ${reach}`);
   for (const { id, problem } of status.lights) if (problem !== undefined) row(id, false, 'offline', problem);
   const head = `${bold(status.id)} ${dim(`Porchlight ${status.version}, up ${duration(status.uptime_s)}`)}\n`;
   return `${head}${table(rows, '  ')}\n${hints.map((hint) => `\n${hint}`).join('')}${hints.length > 0 ? '\n' : ''}`;

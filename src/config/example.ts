@@ -36,7 +36,8 @@ function lines(name: string, schema: Json, path: readonly string[], indent: stri
   const hash = live ? '' : '# ';
   const item = itemOf(schema);
   if (item !== undefined) {
-    return [`${indent}${hash}${name}:`, ...listItem(item, path).map((line) => `${indent}${line}`)];
+    // Behind "#" with its example: what is pasted below it, the key and its entries, then stands alone.
+    return [`${indent}# ${name}:`, ...listItem(item, path).map((line) => `${indent}${line}`)];
   }
   const below = Object.entries(properties(schema));
   if (below.length === 0) return [`${indent}${hash}${name}: ${flow(schema.default ?? schema.examples?.[0])}`];

@@ -88,3 +88,33 @@ describe('one lamp of ten that does not answer', () => {
     }
   }
 });
+
+describe('a lamp that was heard a moment ago, and has lost its power since', () => {
+  /** When the last of the others had its write, all being commanded at once over three links. */
+  async function lastOther(loses: boolean): Promise<number> {
+    const house = simulatedHouse({ seed: 5, lamps: 12, maxConnections: 3 });
+    const { time } = house;
+    const ask = (n: number, brightness: number): Promise<number> => {
+      const road = house.roads[n];
+      if (road === undefined) throw new Error(`no lamp ${n}`);
+      const began = time.monotonic();
+      return house.apply(road, { state: 'ON', brightness }, 10_000).then(() => time.monotonic() - began);
+    };
+    house.hearAll();
+    await time.until(Promise.all(house.roads.map((_, n) => ask(n, 10))));
+    await time.pass(2000);
+    house.hearAll();
+    const [first] = house.roads;
+    if (loses && first !== undefined) first.at.fault = 'dead';
+    const all = house.roads.map((_, n) => ask(n, 20));
+    const took = await time.until(Promise.all(all.slice(1)));
+    await time.until(Promise.all(all));
+    await house.close();
+    return Math.max(...took);
+  }
+
+  it('costs the others a second, not its whole attempt', async () => {
+    const healthy = await lastOther(false);
+    expect((await lastOther(true)) - healthy).toBeLessThanOrEqual(1300);
+  });
+});

@@ -1,7 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import fc from 'fast-check';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { parseRadioMessage } from '../../src/bluetooth/messages.ts';
 import { extendedReports, legacyReports, parseAdvertised, type Report } from '../../src/bluetooth/radio/adverts.ts';
 import { AttGate } from '../../src/bluetooth/radio/att-gate.ts';
@@ -677,5 +677,109 @@ describe('an attempt to connect that is given up', () => {
     const { attempt, fatal } = turns(() => undefined);
     await expect(attempt).rejects.toMatchObject({ code: 'unreachable' });
     expect(fatal).toHaveLength(1);
+  });
+});
+
+describe('a connection that the controller keeps against our will', () => {
+  /** LE Connection Complete, success, handle 0x41, central, be:ff:20:00:11:22. */
+  const UNASKED = hex('04 3e 13 01 00 4100 00 00 22110020ffbe 0600 0000 5802 00');
+
+  function guarded() {
+    const written: string[] = [];
+    const transport = Object.assign(new EventEmitter<TransportEvents>(), {
+      bindRaw: () => undefined,
+      bindUser: () => undefined,
+      setFilter: () => undefined,
+      isDevUp: () => true,
+      start: () => undefined,
+      stop: () => undefined,
+      write: (packet: Buffer) => void written.push(packet.toString('hex')),
+    });
+    const nothing = (): void => undefined;
+    const guard = new HciGuard(transport, {
+      onReport: nothing,
+      onConnection: nothing,
+      onScanEnabled: nothing,
+      onAttError: nothing,
+      onFlow: nothing,
+      onBroken: nothing,
+      onForeignReset: nothing,
+      onFatal: nothing,
+    });
+    const passed: Buffer[] = [];
+    guard.on('data', (packet) => passed.push(packet));
+    return { guard, transport, written, passed };
+  }
+
+  it('is ended where nobody asked for it, and noble is not told', () => {
+    const { guard, transport, written, passed } = guarded();
+    guard.bindUser(0);
+    transport.emit('data', UNASKED);
+    // HCI Disconnect, Remote User Terminated Connection (Core specification, Vol 4, Part E, 7.1.6).
+    expect(written).toEqual(['01060403410013']);
+    expect(passed).toEqual([]);
+  });
+
+  it('is left alone on a controller that others use too: it may be theirs', () => {
+    const { guard, transport, written } = guarded();
+    guard.bindRaw(0);
+    transport.emit('data', UNASKED);
+    expect(written).toEqual([]);
+  });
+
+  it.each([
+    ['ends the radio after the supervision timeout has passed', false, 9, 1],
+    ['is borne for as long as a supervision timeout may take', false, 6, 0],
+    ['is borne for ever on a shared adapter: another program may use the lamp', true, 30, 0],
+  ])('%s', (_, isShared, seconds, ends) => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    try {
+      const { guard } = guarded();
+      if (isShared) guard.bindRaw(0);
+      const fatal: string[] = [];
+      const noble = Object.assign(new EventEmitter(), {
+        state: 'poweredOn',
+        startScanning: () => undefined,
+        stopScanning: () => undefined,
+        connect: () => undefined,
+        cancelConnect: () => undefined,
+        stop: () => undefined,
+      });
+      const connects = new ConnectTurns(noble, guard, new Directory(() => 0), (reason) => fatal.push(reason));
+      for (let second = 0; second <= seconds; second += 1) {
+        connects.onConnection('be:ff:20:00:11:22', 0x0b);
+        vi.advanceTimersByTime(1000);
+      }
+      expect(fatal.length > 0 ? 1 : 0).toBe(ends);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('is forgotten when it was ended, or long ago', () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    try {
+      const { guard } = guarded();
+      const fatal: string[] = [];
+      const noble = Object.assign(new EventEmitter(), {
+        state: 'poweredOn',
+        startScanning: () => undefined,
+        stopScanning: () => undefined,
+        connect: () => undefined,
+        cancelConnect: () => undefined,
+        stop: () => undefined,
+      });
+      const connects = new ConnectTurns(noble, guard, new Directory(() => 0), (reason) => fatal.push(reason));
+      connects.onConnection('be:ff:20:00:11:22', 0x0b);
+      vi.advanceTimersByTime(7000);
+      connects.onConnection('be:ff:20:00:11:22', 0);
+      vi.advanceTimersByTime(7000);
+      connects.onConnection('be:ff:20:00:11:22', 0x0b);
+      vi.advanceTimersByTime(60_000);
+      connects.onConnection('be:ff:20:00:11:22', 0x0b);
+      expect(fatal).toEqual([]);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });

@@ -15,6 +15,11 @@ const POLL_MS = 5;
 /** How often the controller is told again that nothing is wanted of it. */
 const AGAIN_MS = 500;
 
+/** A connection that has ended for us is ended by the controller within its supervision timeout. */
+const HELD_MS = PARAMETERS.timeout * 10 + 2000;
+/** Refusals further apart than this are not of one connection. */
+const HELD_GAP_MS = 15_000;
+
 /** HCI status codes (Core specification, Vol 1, Part F). */
 const CONNECTION_LIMIT = 0x09;
 const CONNECTION_EXISTS = 0x0b;
@@ -46,6 +51,8 @@ export class ConnectTurns {
   #tail: Promise<unknown> = Promise.resolve();
   #waiting = 0;
   #current: Attempt | undefined;
+  /** The lamp to which the controller says it is still connected: since when, and when it said so last. */
+  #held: { readonly address: string; readonly since: number; at: number } | undefined;
   /** Addresses never heard, and the type that is tried next. */
   readonly #guessed = new Map<string, 'public' | 'random'>();
 
@@ -94,8 +101,22 @@ export class ConnectTurns {
   /** The controller's word on a connection. noble keeps a failure to itself where it never met the peer. */
   onConnection(address: string, status: number): void {
     const current = this.#current;
+    if (status === CONNECTION_EXISTS) this.#hold(address);
+    else if (this.#held?.address === address) this.#held = undefined;
     if (status === 0 || current === undefined || current.address !== address) return;
     current.fail(failure(status));
+  }
+
+  /** Nobody else uses a controller that is ours alone: a link that it keeps for too long can be ended only by its reset. */
+  #hold(address: string): void {
+    const now = performance.now();
+    const held = this.#held;
+    if (held?.address !== address || now - held.at > HELD_GAP_MS) {
+      if (held === undefined || now - held.at > HELD_GAP_MS) this.#held = { address, since: now, at: now };
+      return;
+    }
+    held.at = now;
+    if (!this.#guard.shared && now - held.since > HELD_MS) this.#fatal('the adapter keeps a connection that has ended');
   }
 
   async #attempt<T>(

@@ -7,6 +7,7 @@ import { nameOf, type PeerEvents, Peers } from './peers.ts';
 
 /** HCI reason (Core specification, Vol 1, Part F). */
 const CONNECTION_TIMEOUT = 0x08;
+const USER_ENDED = 0x13;
 
 /** A controller that says so all the time is not made better by a fresh process each time. */
 const HARDWARE_ERROR_MS = 10_000;
@@ -55,6 +56,11 @@ export class HciGuard extends EventEmitter<TransportEvents> {
     inner.on('data', (packet) => this.#receive(packet));
     inner.on('state', (up) => this.emit('state', up));
     inner.on('error', (thrown) => this.emit('error', thrown));
+  }
+
+  /** Other programs, and the kernel, use the same controller. */
+  get shared(): boolean {
+    return this.#shared;
   }
 
   /** True while the controller is looking for a peer to connect to. */
@@ -190,8 +196,10 @@ export class HciGuard extends EventEmitter<TransportEvents> {
     const status = packet[4] ?? 0;
     const creating = this.#creating;
     // Ours is the one that we asked for: noble would adopt other programs' links, which a raw socket shows too.
-    if (creating === undefined || (status === 0 && !(packet[7] === 0 && creating.equals(packet.subarray(9, 15)))))
+    if (creating === undefined || (status === 0 && !(packet[7] === 0 && creating.equals(packet.subarray(9, 15))))) {
+      if (status === 0) this.#disown(packet.readUInt16LE(5) & 0x0fff);
       return;
+    }
     const handle = packet.readUInt16LE(5) & 0x0fff;
     const event = Buffer.from(packet);
     event.writeUInt16LE(handle, 5);
@@ -208,6 +216,16 @@ export class HciGuard extends EventEmitter<TransportEvents> {
     }
     this.#events.onConnection(hci.addressAt(event, 9), status);
     this.#pass(event);
+  }
+
+  /** A connection that nobody asked for, or that came after its cancel, would hold its lamp for ever. */
+  #disown(handle: number): void {
+    if (this.#shared || this.#peers.has(handle)) return;
+    const { DISCONNECT } = hci;
+    this.#commands.sent(DISCONNECT);
+    this.#inner.write(
+      Buffer.from([COMMAND, DISCONNECT & 0xff, DISCONNECT >> 8, 3, handle & 0xff, handle >> 8, USER_ENDED]),
+    );
   }
 
   /** A raw socket hears of other programs' links too. */
