@@ -680,7 +680,7 @@ describe('an attempt to connect that is given up', () => {
   });
 });
 
-describe('a connection that the controller keeps against our will', () => {
+describe('a connection as the controller makes and keeps it', () => {
   /** LE Connection Complete, success, handle 0x41, central, be:ff:20:00:11:22. */
   const UNASKED = hex('04 3e 13 01 00 4100 00 00 22110020ffbe 0600 0000 5802 00');
 
@@ -710,6 +710,25 @@ describe('a connection that the controller keeps against our will', () => {
     guard.on('data', (packet) => passed.push(packet));
     return { guard, transport, written, passed };
   }
+
+  it.each([
+    // A Linux kernel that makes the connection for a raw socket asks for 0x2a: 420 ms.
+    [
+      'asks for six seconds of supervision where a connection came with less than two',
+      '2a00',
+      ['0113200e410006001200000058020000 0000'],
+    ],
+    ['leaves a connection that came with enough as it is', '5802', []],
+  ])('%s', (_, timeout, commands) => {
+    const { guard, transport, written } = guarded();
+    guard.bindRaw(0);
+    const create = Buffer.from([1, 0x0d, 0x20, 25, ...Array.from({ length: 25 }, () => 0)]);
+    UNASKED.copy(create, 10, 9, 15);
+    guard.write(create);
+    written.length = 0;
+    transport.emit('data', hex(`04 3e 13 01 00 4100 00 00 22110020ffbe 0600 0000 ${timeout} 00`));
+    expect(written).toEqual(commands.map((command) => command.replaceAll(' ', '')));
+  });
 
   it('is ended where nobody asked for it, and noble is not told', () => {
     const { guard, transport, written, passed } = guarded();

@@ -1,4 +1,4 @@
-import { EVENT } from './h4-framer.ts';
+import { COMMAND, EVENT } from './h4-framer.ts';
 
 /** Opcodes that the guard looks at (Core specification, Vol 4, Part E, 7). */
 export const DISCONNECT = 0x0406;
@@ -6,6 +6,7 @@ export const RESET = 0x0c03;
 export const CREATE_CONNECTION = 0x200d;
 export const EXTENDED_CREATE_CONNECTION = 0x2043;
 export const CREATE_CONNECTION_CANCEL = 0x200e;
+const CONNECTION_UPDATE = 0x2013;
 const SCAN_ENABLE = 0x200c;
 const EXTENDED_SCAN_ENABLE = 0x2042;
 
@@ -27,7 +28,7 @@ export const ANSWERED_BY_STATUS: ReadonlySet<number> = new Set([
   DISCONNECT,
   CREATE_CONNECTION,
   EXTENDED_CREATE_CONNECTION,
-  0x2013, // LE Connection Update
+  CONNECTION_UPDATE,
   0x2019, // LE Enable Encryption
 ]);
 
@@ -56,6 +57,19 @@ const COMPLETIONS: ReadonlyMap<number, number> = new Map([
 export function isCompletion(packet: Buffer): boolean {
   const least = COMPLETIONS.get(packet.readUInt16LE(4));
   return least !== undefined && (packet[6] !== 0 || packet.length >= 7 + least);
+}
+
+/** LE Connection Update (7.8.18): 7.5 to 22.5 ms between events, no latency, 6 s of supervision, as every connection is asked for. */
+export function connectionUpdate(handle: number): Buffer {
+  const packet = Buffer.from([
+    COMMAND,
+    CONNECTION_UPDATE & 0xff,
+    CONNECTION_UPDATE >> 8,
+    14,
+    ...Array<number>(14).fill(0),
+  ]);
+  for (const [at, value] of [handle, 6, 18, 0, 600, 0, 0].entries()) packet.writeUInt16LE(value, 4 + at * 2);
+  return packet;
 }
 
 export const commandComplete = (opcode: number, status: number): Buffer =>

@@ -8,6 +8,10 @@ import { nameOf, type PeerEvents, Peers } from './peers.ts';
 /** HCI reason (Core specification, Vol 1, Part F). */
 const CONNECTION_TIMEOUT = 0x08;
 const USER_ENDED = 0x13;
+/** LE Enhanced Connection Complete (7.7.65.10). */
+const ENHANCED = 0x0a;
+/** Two seconds, in units of 10 ms. */
+const SHORT_SUPERVISION = 200;
 
 /** A controller that says so all the time is not made better by a fresh process each time. */
 const HARDWARE_ERROR_MS = 10_000;
@@ -213,9 +217,18 @@ export class HciGuard extends EventEmitter<TransportEvents> {
       // A handle that is given anew is free: the end of its last connection was lost.
       this.#end(handle, CONNECTION_TIMEOUT);
       this.#peers.add(handle, hci.addressAt(event, 9));
+      this.#lengthen(handle, event.readUInt16LE(packet[3] === ENHANCED ? 31 : 19));
     }
     this.#events.onConnection(hci.addressAt(event, 9), status);
     this.#pass(event);
+  }
+
+  /**
+   * Asks for seconds of supervision where a link came with less: a kernel that connects for us takes its own 420 ms, which small
+   * gaps break. `timeout`: units of 10 ms.
+   */
+  #lengthen(handle: number, timeout: number): void {
+    if (timeout < SHORT_SUPERVISION) this.#command(hci.connectionUpdate(handle));
   }
 
   /** A connection that nobody asked for, or that came after its cancel, would hold its lamp for ever. */
