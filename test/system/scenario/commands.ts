@@ -1,6 +1,7 @@
+import { spawn } from 'node:child_process';
 import type { Home, Json } from './home.ts';
 import { UNIT } from './home.ts';
-import { mainPid, must, type Ran, ran, systemctl } from './machine.ts';
+import { type Deadline, mainPid, must, type Ran, ran, systemctl } from './machine.ts';
 import type { Report } from './report.ts';
 
 const COMMAND = { real: 2, emulated: 20 };
@@ -24,15 +25,12 @@ export async function commands(report: Report, home: Home): Promise<void> {
     const violet = { state: 'ON', brightness: 157, color: { r: 146, g: 0, b: 255 } };
     return expecting('565a009d00f0aa', await bytesOf(violet, {}, deadline.leftMs));
   });
-  // The kernel makes links that end after 420 ms of silence, which a door or a microwave oven is enough for. Through bluetoothd
-  // there is no say in it.
-  if (home.config.bluetooth.backend === 'hci')
-    await report.step('the link bears 2 s of silence or more', COMMAND, async (deadline) => {
-      const timeout = (): number | undefined =>
-        lamp.events.findLast(({ supervisionTimeout }) => supervisionTimeout !== undefined)?.supervisionTimeout;
-      await deadline.until(`more than ${timeout()} ms`, () => ((timeout() ?? 0) >= 2000 ? true : undefined));
-      return `${timeout()} ms`;
+  // Through bluetoothd there is no say in it.
+  if (home.config.bluetooth.backend === 'hci') {
+    await report.step('six seconds of supervision are asked for', { real: 10, emulated: 60 }, async (deadline) => {
+      return supervisionAskedFor(home, deadline, () => bytesOf({ state: 'ON' }, {}, deadline.leftMs));
     });
+  }
   await report.step('off, with a token of the demo phone', COMMAND, async (deadline) => {
     const token = await home.server.tokenFor();
     return expecting('cc2433', await bytesOf({ state: 'OFF' }, { token }, deadline.leftMs));
@@ -92,7 +90,9 @@ async function confined(home: Home, capabilities: bigint): Promise<void> {
 export async function rights(report: Report, home: Home): Promise<void> {
   await report.step('both processes run as porchlight, with CAP_NET_RAW alone', QUICK, async () => {
     await confined(home, RAW);
-    const state = (await must('stat', '--format', '%U %a', '/var/lib/porchlight/')).trim();
+    // As the unit sees it: newer systemd maps the owner of the folder on the disk.
+    const folder = `/proc/${await mainPid(UNIT)}/root/var/lib/porchlight/`;
+    const state = (await must('stat', '--format', '%U %a', folder)).trim();
     if (state !== 'porchlight 700') throw new Error(`the state directory is ${state}`);
     return undefined;
   });
@@ -143,13 +143,12 @@ export async function exposure(report: Report): Promise<void> {
   });
 }
 
-/** What a person at the machine types, beside the running daemon. Verbs that this build has not are skipped. */
+const VERB = { real: 15, emulated: 60 };
+
+/** What a person at the machine types, beside the running daemon. */
 export async function verbs(report: Report, home: Home): Promise<void> {
-  const { output: help } = await ran('porchlight', ['--help']);
-  const known = (verb: string): boolean => new RegExp(`^ {2}${verb}\\b`, 'm').test(help);
   const verb = async (name: string, args: readonly string[], judge: (ran: Ran) => string | undefined) => {
-    if (!known(name)) return report.skip(`porchlight ${name}`, 'not in this build');
-    await report.step(`porchlight ${[name, ...args].join(' ')}`, { real: 15, emulated: 60 }, async () => {
+    await report.step(`porchlight ${[name, ...args].join(' ')}`, VERB, async () => {
       const outcome = await ran('porchlight', [name, ...args]);
       const note = judge(outcome);
       if (note === undefined) throw new Error(`exit status ${outcome.status}\n${outcome.output}`);
@@ -167,19 +166,64 @@ export async function verbs(report: Report, home: Home): Promise<void> {
     const frames = home.lamp.writesSince(seen);
     return status === 0 && frames.length > 1 ? `at the lamp: ${frames.join(' ')}` : undefined;
   });
-  await verb('check', ['--json'], ({ stdout, status }) => {
-    const { checks }: Json = JSON.parse(stdout);
-    const fine = (name: string): boolean => {
-      const those = checks.filter((one: Json) => one.check === name);
-      return those.length > 0 && those.every((one: Json) => one.status === 'ok');
-    };
-    if (!['configuration', 'daemon', 'adapter', 'power', 'rfkill', 'bluetoothd', 'rights'].every(fine))
-      return undefined;
-    // The others have deadlines of their own, which a starved guest may miss.
-    const others = checks.filter((one: Json) => one.status !== 'ok');
-    return [
-      `${checks.length} checks, exit status ${status}`,
-      ...others.map((one: Json) => `${one.status}: ${one.message}`),
-    ].join('; ');
+  await report.step('porchlight check --json', VERB, async (deadline) => {
+    const { findings, status } = await checked(deadline);
+    for (const name of CHECKS) {
+      const those = findings.filter(({ check }) => check === name);
+      const fine = those.length > 0 && those.every((one) => one.status === 'ok');
+      if (!fine) throw new Error(`${name} is not fine, exit status ${status}:\n${JSON.stringify(findings, null, 1)}`);
+    }
+    const others = findings.filter((one) => one.status !== 'ok');
+    return [`exit status ${status}`, ...others.map((one) => `${one.status}: ${one.message}`)].join('; ');
   });
+}
+
+interface Finding {
+  readonly check: string;
+  readonly status: string;
+  readonly message: string;
+}
+
+/** What must be fine; the others speak of servers, which a starved guest may be too slow to hear in time. */
+const CHECKS = ['configuration', 'daemon', 'adapter', 'power', 'rfkill', 'bluetoothd', 'rights', 'radio'];
+
+/**
+ * What `check` finds. Each of its looks has 5 s, which loading the program for the first time may take on an emulated processor:
+ * where it says that it gave a look up for that, it is asked again.
+ */
+async function checked(
+  deadline: Deadline,
+): Promise<{ readonly findings: readonly Finding[]; readonly status: number | null }> {
+  for (;;) {
+    const { stdout, status } = await ran('porchlight', ['check', '--json']);
+    const findings: readonly Finding[] = JSON.parse(stdout).checks;
+    const givenUp = findings.some(
+      ({ check, message }) => CHECKS.includes(check) && message.includes('took longer than'),
+    );
+    if (!givenUp || deadline.leftMs === 0) return { findings, status };
+  }
+}
+
+/**
+ * The kernel makes links that end after 420 ms of silence, which a door or a microwave oven is enough for. What is asked of the
+ * controller, and its answer, is seen by btmon; btvirt accepts it and then does not carry it out, so the lamp hears nothing of it.
+ */
+async function supervisionAskedFor(home: Home, deadline: Deadline, command: () => Promise<unknown>): Promise<string> {
+  const monitor = spawn('stdbuf', ['-oL', 'btmon'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  let seen = '';
+  monitor.stdout.setEncoding('utf8').on('data', (text: string) => {
+    seen += text;
+  });
+  try {
+    await deadline.until('btmon listens', () => (seen.includes('Bluetooth monitor') ? true : undefined));
+    process.kill((await home.status()).radio.pid, 'SIGKILL');
+    await command();
+    const asked = /LE Connection Update \(0x08\|0x0013\)[^<>]*Supervision timeout: 6000 msec/;
+    const accepted = /Command Status \(0x0f\)[^<>]*\s+LE Connection Update[^<>]*Status: Success/;
+    return await deadline.until('LE Connection Update, accepted', () =>
+      asked.test(seen) && accepted.test(seen) ? 'accepted by the controller' : undefined,
+    );
+  } finally {
+    monitor.kill();
+  }
 }

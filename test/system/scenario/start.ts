@@ -54,7 +54,7 @@ async function controllers(deadline: Deadline): Promise<string> {
 /** As the README tells an installer, but from a file instead of a registry. */
 export async function install(report: Report, home: Home): Promise<boolean> {
   const modules = '/usr/local/lib/node_modules';
-  return report.step('the package is installed as the README says', { real: 5, emulated: 60 }, async () => {
+  return report.step('the package is installed as the README says', { real: 5, emulated: 90 }, async () => {
     await must('mkdir', '-p', modules);
     await must('tar', '--extract', '--no-same-owner', '--file', '/run/host/package.tar', '--directory', modules);
     symlinkSync(`${modules}/porchlight/dist/main.js`, '/usr/local/bin/porchlight');
