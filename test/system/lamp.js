@@ -14,6 +14,7 @@ const NAME = 'Triones:F30200000152C';
 /** An advertising interval of a mains-powered lamp is some 100 ms; btvirt reports one advert for each time it is switched on. */
 const ADVERTISE_MS = 500;
 const REMOTE_FEATURES = 0x2016; // LE Read Remote Features: Core specification 5.4, volume 4, part E, section 7.8.21
+const REMOTE_PARAMETERS_REPLY = 0x2020; // LE Remote Connection Parameter Request Reply: section 7.8.31
 const UNKNOWN_CONNECTION = 0x02; // volume 1, part F
 const CONNECTION_TIMEOUT = 0x08;
 
@@ -115,6 +116,20 @@ hci._socket.on('data', (data) => {
   hci.onSocketData(
     Buffer.from([0x04, 0x05, 4, 0, connection.handle & 0xff, connection.handle >> 8, CONNECTION_TIMEOUT]),
   );
+});
+// btvirt asks the host about other connection parameters even where the host has masked that event, as bleno does; a real
+// controller then decides by itself. LE Remote Connection Parameter Request (section 7.7.65.6): whatever is asked for is fine.
+hci._socket.on('data', (data) => {
+  if (data[0] !== 0x04 || data[1] !== 0x3e || data[3] !== 0x06) return;
+  const command = Buffer.from([
+    0x01,
+    REMOTE_PARAMETERS_REPLY & 0xff,
+    REMOTE_PARAMETERS_REPLY >> 8,
+    14,
+    ...Array(14).fill(0),
+  ]);
+  data.copy(command, 4, 4, 14); // handle, both intervals, latency, timeout; the last four bytes are the length of an event
+  hci._socket.write(command);
 });
 function askAfterLink() {
   const command = Buffer.from([0x01, REMOTE_FEATURES & 0xff, REMOTE_FEATURES >> 8, 2, 0, 0]);
