@@ -39,11 +39,11 @@ describe('config/porchlight.example.yaml', () => {
   });
 
   it('is right, too, with the lamps, groups and scenes that it shows', async () => {
-    const section = /^(lights|groups|scenes):$/;
+    const section = /^# (lights|groups|scenes):$/;
     let inside = false;
     const lines = text.split('\n').map((line) => {
-      if (/^[a-z]/.test(line)) inside = section.test(line);
-      return inside ? line.replace(/^# (- | {2})/, '$1') : line;
+      if (/^(# )?[a-z_]+:/.test(line)) inside = section.test(line);
+      return inside ? line.replace(/^# (- | {2}|[a-z]+:$)/, '$1') : line;
     });
     const config = await json(lines.join('\n'));
     expect(config.lights[0]).toMatchObject({ id: 'porch', address: 'be:ff:20:00:11:22' });
