@@ -88,11 +88,14 @@ export async function startMosquitto(options: MosquittoOptions = {}): Promise<Mo
   const end = async (signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> => {
     const running = child;
     child = undefined;
-    if (running === undefined || running.exitCode !== null) return;
+    if (running === undefined || running.exitCode !== null || running.signalCode !== null) return;
     const gone = new Promise((resolve) => running.once('exit', resolve));
     running.kill('SIGCONT');
     running.kill(signal);
+    // One that is told to end in the moment of its start may miss it.
+    const late = setTimeout(() => running.kill('SIGKILL'), 3000);
     await gone;
+    clearTimeout(late);
   };
   await start();
   const scheme = options.websockets ? 'ws' : 'mqtt';
