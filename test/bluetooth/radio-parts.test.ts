@@ -623,38 +623,54 @@ describe('a link that is given back', () => {
   });
 });
 
+/** noble, on, and doing nothing. */
+const idleNoble = () =>
+  Object.assign(new EventEmitter(), {
+    state: 'poweredOn',
+    startScanning: () => undefined,
+    stopScanning: () => undefined,
+    connect: () => undefined,
+    cancelConnect: () => undefined,
+    stop: () => undefined,
+  });
+
+/** A guard over a transport that only notes what it is given. */
+function guarded() {
+  const written: string[] = [];
+  const transport = Object.assign(new EventEmitter<TransportEvents>(), {
+    bindRaw: () => undefined,
+    bindUser: () => undefined,
+    setFilter: () => undefined,
+    isDevUp: () => true,
+    start: () => undefined,
+    stop: () => undefined,
+    write: (packet: Buffer) => void written.push(packet.toString('hex')),
+  });
+  const nothing = (): void => undefined;
+  const guard = new HciGuard(transport, {
+    onReport: nothing,
+    onConnection: nothing,
+    onScanEnabled: nothing,
+    onAttError: nothing,
+    onFlow: nothing,
+    onBroken: nothing,
+    onForeignReset: nothing,
+    onFatal: nothing,
+  });
+  const passed: Buffer[] = [];
+  guard.on('data', (packet) => passed.push(packet));
+  return { guard, transport, written, passed };
+}
+
 describe('an attempt to connect that is given up', () => {
   const CREATE = Buffer.from([1, 0x0d, 0x20, 25, ...Array.from({ length: 25 }, () => 0)]);
   const COMPLETE = hex('04 3e 13 01 02 0000 00 00 000000000000 0000 0000 0000 00');
 
   function turns(onConnect: (guard: HciGuard) => void) {
-    const transport = Object.assign(new EventEmitter<TransportEvents>(), {
-      bindRaw: () => undefined,
-      bindUser: () => undefined,
-      setFilter: () => undefined,
-      isDevUp: () => true,
-      start: () => undefined,
-      stop: () => undefined,
-      write: () => undefined,
-    });
-    const nothing = (): void => undefined;
-    const guard = new HciGuard(transport, {
-      onReport: nothing,
-      onConnection: nothing,
-      onScanEnabled: nothing,
-      onAttError: nothing,
-      onFlow: nothing,
-      onBroken: nothing,
-      onForeignReset: nothing,
-      onFatal: nothing,
-    });
-    const noble = Object.assign(new EventEmitter(), {
-      state: 'poweredOn',
-      startScanning: nothing,
-      stopScanning: nothing,
+    const { guard, transport } = guarded();
+    const noble = Object.assign(idleNoble(), {
       connect: () => onConnect(guard),
       cancelConnect: () => void transport.emit('data', COMPLETE),
-      stop: nothing,
     });
     const fatal: string[] = [];
     const connects = new ConnectTurns(noble, guard, new Directory(() => 0), (reason) => fatal.push(reason));
@@ -684,33 +700,6 @@ describe('a connection as the controller makes and keeps it', () => {
   /** LE Connection Complete, success, handle 0x41, central, be:ff:20:00:11:22. */
   const UNASKED = hex('04 3e 13 01 00 4100 00 00 22110020ffbe 0600 0000 5802 00');
 
-  function guarded() {
-    const written: string[] = [];
-    const transport = Object.assign(new EventEmitter<TransportEvents>(), {
-      bindRaw: () => undefined,
-      bindUser: () => undefined,
-      setFilter: () => undefined,
-      isDevUp: () => true,
-      start: () => undefined,
-      stop: () => undefined,
-      write: (packet: Buffer) => void written.push(packet.toString('hex')),
-    });
-    const nothing = (): void => undefined;
-    const guard = new HciGuard(transport, {
-      onReport: nothing,
-      onConnection: nothing,
-      onScanEnabled: nothing,
-      onAttError: nothing,
-      onFlow: nothing,
-      onBroken: nothing,
-      onForeignReset: nothing,
-      onFatal: nothing,
-    });
-    const passed: Buffer[] = [];
-    guard.on('data', (packet) => passed.push(packet));
-    return { guard, transport, written, passed };
-  }
-
   it.each([
     // A Linux kernel that makes the connection for a raw socket asks for 0x2a: 420 ms.
     [
@@ -728,6 +717,15 @@ describe('a connection as the controller makes and keeps it', () => {
     written.length = 0;
     transport.emit('data', hex(`04 3e 13 01 00 4100 00 00 22110020ffbe 0600 0000 ${timeout} 00`));
     expect(written).toEqual(commands.map((command) => command.replaceAll(' ', '')));
+  });
+
+  it('is looked for without a pause: noble would listen half of the time', () => {
+    const { guard, written } = guarded();
+    const create = Buffer.from([1, 0x0d, 0x20, 25, 0x60, 0, 0x30, 0, ...Array.from({ length: 21 }, () => 0)]);
+    guard.write(create);
+    // Scan interval and scan window (Core specification, Vol 4, Part E, 7.8.12).
+    expect(written[0]?.slice(8, 16)).toBe('60006000');
+    expect(create.readUInt16LE(6), 'what noble holds is its own').toBe(0x30);
   });
 
   it('is ended where nobody asked for it, and noble is not told', () => {
@@ -756,15 +754,7 @@ describe('a connection as the controller makes and keeps it', () => {
       const { guard } = guarded();
       if (isShared) guard.bindRaw(0);
       const fatal: string[] = [];
-      const noble = Object.assign(new EventEmitter(), {
-        state: 'poweredOn',
-        startScanning: () => undefined,
-        stopScanning: () => undefined,
-        connect: () => undefined,
-        cancelConnect: () => undefined,
-        stop: () => undefined,
-      });
-      const connects = new ConnectTurns(noble, guard, new Directory(() => 0), (reason) => fatal.push(reason));
+      const connects = new ConnectTurns(idleNoble(), guard, new Directory(() => 0), (reason) => fatal.push(reason));
       for (let second = 0; second <= seconds; second += 1) {
         connects.onConnection('be:ff:20:00:11:22', 0x0b);
         vi.advanceTimersByTime(1000);
@@ -780,15 +770,7 @@ describe('a connection as the controller makes and keeps it', () => {
     try {
       const { guard } = guarded();
       const fatal: string[] = [];
-      const noble = Object.assign(new EventEmitter(), {
-        state: 'poweredOn',
-        startScanning: () => undefined,
-        stopScanning: () => undefined,
-        connect: () => undefined,
-        cancelConnect: () => undefined,
-        stop: () => undefined,
-      });
-      const connects = new ConnectTurns(noble, guard, new Directory(() => 0), (reason) => fatal.push(reason));
+      const connects = new ConnectTurns(idleNoble(), guard, new Directory(() => 0), (reason) => fatal.push(reason));
       connects.onConnection('be:ff:20:00:11:22', 0x0b);
       vi.advanceTimersByTime(7000);
       connects.onConnection('be:ff:20:00:11:22', 0);

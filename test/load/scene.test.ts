@@ -56,7 +56,7 @@ it(
       try {
         const connects = await bareConnects(
           air,
-          lampsOf(12).map(({ address }) => address),
+          lampsOf(COUNT).map(({ address }) => address),
         );
         const connectMs = connects.reduce((sum, each) => sum + each, 0) / connects.length;
         const cycleMs = await lonelyCycle(air, 12);

@@ -59,6 +59,16 @@ export function isCompletion(packet: Buffer): boolean {
   return least !== undefined && (packet[6] !== 0 || packet.length >= 7 + least);
 }
 
+/**
+ * LE Create Connection (7.8.12) with the scan window as long as its interval: noble listens for the lamp half of the time, and so
+ * misses every other advert. Nothing else is listened for meanwhile.
+ */
+export function listeningAlways(create: Buffer): Buffer {
+  const packet = Buffer.from(create);
+  packet.copy(packet, 6, 4, 6);
+  return packet;
+}
+
 /** LE Connection Update (7.8.18): 7.5 to 22.5 ms between events, no latency, 6 s of supervision, as every connection is asked for. */
 export function connectionUpdate(handle: number): Buffer {
   const packet = Buffer.from([

@@ -122,7 +122,7 @@ export class HciGuard extends EventEmitter<TransportEvents> {
     if (opcode === hci.EXTENDED_CREATE_CONNECTION) this.#creating = Buffer.from(packet.subarray(7, 13));
     if (hci.isCreation(opcode)) this.#creations += 1;
     this.#commands.sent(opcode);
-    this.#inner.write(packet);
+    this.#inner.write(opcode === hci.CREATE_CONNECTION ? hci.listeningAlways(packet) : packet);
   }
 
   #receive(packet: Buffer): void {
