@@ -1,3 +1,4 @@
+import { SERVICE_STATE_DIRECTORY } from './config/load.ts';
 import type { HouseConfig } from './config/schema.ts';
 import { asPorchlightError, PorchlightError } from './errors.ts';
 import { Lamps } from './lamps.ts';
@@ -5,6 +6,8 @@ import { type LightChange, parseChange } from './lights/change.ts';
 import type { Outcome } from './lights/outcome.ts';
 import type { Clock } from './lights/port.ts';
 import type { Log } from './log.ts';
+import { realFileSystem } from './storage/file-system.ts';
+import { lockHolder } from './storage/lock.ts';
 import { StateDirectory } from './storage/state-directory.ts';
 import { runAll } from './task-group.ts';
 
@@ -108,9 +111,20 @@ async function whileRunning<T>(
   return result.value;
 }
 
+/** Does the installed service run? root's own default state directory is another one, whose lock would say nothing of it. */
+async function serviceLives(): Promise<boolean> {
+  try {
+    return typeof (await lockHolder(SERVICE_STATE_DIRECTORY, realFileSystem)) === 'number';
+  } catch {
+    // Not there, or not for this user's eyes.
+    return false;
+  }
+}
+
 /** Keeps a daemon from starting meanwhile. Without rights to the state directory there is no daemon of ours to lock out. */
 async function lockOut(path: string, log: Log, uid: number, instead: string): Promise<StateDirectory | undefined> {
   try {
+    if (await serviceLives()) throw new PorchlightError('state_locked');
     return await StateDirectory.open(path, { log, uid });
   } catch (thrown) {
     const error = asPorchlightError(thrown);

@@ -106,6 +106,9 @@ export async function loadHouse(
   return { config: complete(SCHEMA.parse({}), {}, env, resolve('.')), warnings: [] };
 }
 
+/** Where the shipped unit keeps its state (`StateDirectory=`), whatever a user's own default is. */
+export const SERVICE_STATE_DIRECTORY = '/var/lib/porchlight';
+
 /** Where state is kept when the configuration does not say: `$STATE_DIRECTORY`, else `~/.local/state/porchlight`. */
 export function defaultStateDirectory(env: Env): string {
   // systemd lists several folders with ":" when a unit asks for several; the first is ours.

@@ -10,7 +10,7 @@ import { lookAtConfiguration } from './configuration.ts';
 import { type DaemonLook, lookAtApproval, lookAtDaemon, lookAtLamps, lookAtRadio } from './daemon.ts';
 import { bounded, type Finding } from './finding.ts';
 import type { Places } from './places.ts';
-import { lookAtState, type StateLook } from './state.ts';
+import { lookAtState, type StateLook, stateDirectory } from './state.ts';
 
 /** What the doctor works with; everything outside is a parameter. */
 export interface DoctorParts {
@@ -49,7 +49,7 @@ export async function examine(parts: DoctorParts, signal: AbortSignal): Promise<
   );
   const { config, chosen, complete } = read;
   if (config === undefined) return all;
-  const { state_directory } = config.gateway;
+  const state_directory = await stateDirectory(config.gateway.state_directory, places);
 
   let state: StateLook = { findings: [] };
   tell(

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { readdir, readFile, readlink } from 'node:fs/promises';
+import { SERVICE_STATE_DIRECTORY } from '../config/load.ts';
 
 /** Where the machine shows itself; tests have a tree of their own. */
 export interface Places {
@@ -9,6 +10,8 @@ export interface Places {
   readonly proc: string;
   /** `/run` */
   readonly run: string;
+  /** Where the service keeps its state. */
+  readonly serviceState: string;
   /** Folders in which units are installed. */
   readonly units: readonly string[];
   /** What a program prints, or undefined: not there, failed, or too slow. */
@@ -23,6 +26,7 @@ export const machine: Places = {
   sys: '/sys',
   proc: '/proc',
   run: '/run',
+  serviceState: SERVICE_STATE_DIRECTORY,
   units: ['/etc/systemd/system', '/usr/local/lib/systemd/system', '/usr/lib/systemd/system', '/lib/systemd/system'],
   ask: (program, args) =>
     new Promise((resolve) => {

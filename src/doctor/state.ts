@@ -6,6 +6,7 @@ import { errorCode, realFileSystem, unusable } from '../storage/file-system.ts';
 import { lockHolder } from '../storage/lock.ts';
 import { temporaryName } from '../storage/state-file.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
+import type { Places } from './places.ts';
 
 const CHECK = 'state';
 /** Bytes: each save writes a whole file beside the old one, and the largest is far below this. */
@@ -19,6 +20,19 @@ export interface StateLook {
   readonly findings: readonly Finding[];
   /** The living process that holds the lock. */
   readonly holder?: number | 'gone';
+}
+
+/** The service's, where that lives: root, who looks, has another default than the unit. */
+export async function stateDirectory(
+  configured: string,
+  { serviceState, proc }: Pick<Places, 'serviceState' | 'proc'>,
+): Promise<string> {
+  try {
+    return typeof (await lockHolder(serviceState, realFileSystem, proc)) === 'number' ? serviceState : configured;
+  } catch {
+    // Not there, or not for this user's eyes.
+    return configured;
+  }
 }
 
 /** Looks at the state directory as the gateway would use it. What is written as a trial is removed at once. */

@@ -19,6 +19,7 @@ export async function fakeMachine(
     sys: at('sys'),
     proc: at('proc'),
     run: at('run'),
+    serviceState: at('var/lib/porchlight'),
     units: [at('etc/systemd/system')],
     ask,
     remove: () => rm(root, { recursive: true, force: true }),

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { lookAtClock, type ServerDate } from '../../src/doctor/clock.ts';
-import { lookAtState } from '../../src/doctor/state.ts';
+import { lookAtState, stateDirectory } from '../../src/doctor/state.ts';
 import { createLog } from '../../src/log.ts';
 import { StateDirectory } from '../../src/storage/state-directory.ts';
 import { fakeMachine } from './machine.ts';
@@ -30,6 +30,16 @@ describe('the state directory', () => {
     await held.close();
     await writeFile(join(folder, 'lock'), JSON.stringify({ pid: 4_000_000, started: '1', nonce: 'x' }));
     expect(await look(folder)).toMatchObject({ holder: 'gone', findings: [{ status: 'ok' }] });
+  });
+
+  it("is the service's where that runs, whoever looks; else the configured one", async () => {
+    const places = { serviceState: folder, proc: '/proc' };
+    expect(await stateDirectory('/root/.local/state/porchlight', places)).toBe('/root/.local/state/porchlight');
+    const held = await StateDirectory.open(folder, { log: createLog('silent'), uid });
+    expect(await stateDirectory('/root/.local/state/porchlight', places)).toBe(folder);
+    await held.close();
+    expect(await stateDirectory('/elsewhere', places)).toBe('/elsewhere');
+    expect(await stateDirectory('/elsewhere', { ...places, serviceState: join(folder, 'nowhere') })).toBe('/elsewhere');
   });
 
   it('that others may enter, that is a file, or a symbolic link, is named with its cure', async () => {
