@@ -68,7 +68,8 @@ export class CommandRoad {
         return { ...head, ...result, took_ms: took() };
       });
       const { target, outcome: what, code, took_ms: ms } = outcome;
-      log.info({ target, outcome: what, code, by, ms }, 'command');
+      // A slider replaces its own commands sixty times a second; the one that counts is the last.
+      log[what === 'superseded' ? 'debug' : 'info']({ target, outcome: what, code, by, ms }, 'command');
       return outcome;
     } catch (thrown) {
       const error = asPorchlightError(thrown);
