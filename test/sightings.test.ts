@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Heard } from '../src/bluetooth/central.ts';
 import { liveLines, newLights, renderScan, type Seen, sorted, summary } from '../src/cli/scan-view.ts';
 import { describeHeard } from '../src/heard.ts';
-import { Sightings, watchAir } from '../src/scan.ts';
+import { Sightings, watchAir } from '../src/sightings.ts';
 
 const address = (n: number): string =>
   `5a:00:00:00:${(n >> 8).toString(16).padStart(2, '0')}:${(n & 255).toString(16).padStart(2, '0')}`;

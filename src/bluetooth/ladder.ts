@@ -154,7 +154,7 @@ export class Ladder {
       this.#heardAt = now;
       this.#settle();
     } else if (this.#rung !== 'stuck') {
-      this.#free();
+      this.#unstick();
     }
   }
 
@@ -201,7 +201,7 @@ export class Ladder {
   #forget(now: number): void {
     if (this.#ends === 0 || !this.#endedConnecting || now - this.#endAt < this.#timings.forgetMs) return;
     this.#ends = 0;
-    if (this.#rung !== 'stuck') this.#free();
+    if (this.#rung !== 'stuck') this.#unstick();
   }
 
   #countRescans(rescans: number): void {
@@ -279,7 +279,8 @@ export class Ladder {
     this.#reset();
   }
 
-  #free(): void {
+  /** No longer called stuck; a climb goes on where it is. */
+  #unstick(): void {
     if (this.#stuckSince === undefined) return;
     this.#stuckSince = undefined;
     this.#parts.onChange?.();

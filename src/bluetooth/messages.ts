@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { FailedCode } from '../errors.ts';
+import { AIR_CODES } from './air-codes.ts';
 import { LONGEST_NAME, LONGEST_VALUE, MOST_CHARACTERISTICS, MOST_SERVICE_DATA, MOST_UUIDS } from './limits.ts';
 
 /**
@@ -44,23 +44,6 @@ export type RadioRequest =
   | { readonly op: 'read' | 'subscribe'; readonly id: number; readonly link: number; readonly at: number }
   | { readonly op: 'disconnect'; readonly id: number; readonly link: number }
   | { readonly op: 'stop' };
-
-const AIR_CODES = [
-  'unreachable',
-  'out_of_slots',
-  'connect_failed',
-  'link_lost',
-  'refused_by_light',
-  'timed_out',
-  'unsupported',
-  'adapter_off',
-  'adapter_stuck',
-  'radio_restarting',
-  'internal',
-] as const satisfies readonly FailedCode[];
-
-/** The codes with which an operation of the radio can fail. */
-export type AirCode = (typeof AIR_CODES)[number];
 
 const id = z.number().int().nonnegative();
 const short = z.string().max(200);

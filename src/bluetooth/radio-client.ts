@@ -72,7 +72,6 @@ export class RadioClient implements Central {
   #life: RadioLife | undefined;
   /** In this life an advert was heard or a link was made. */
   #worked = false;
-  #connecting = 0;
   #pulse: Pulse | undefined;
   #adapter: AdapterState = 'unknown';
   #scanning = false;
@@ -88,11 +87,6 @@ export class RadioClient implements Central {
 
   get adapter(): AdapterState {
     return this.#adapter;
-  }
-
-  /** A connection is being made, and as long as that takes no controller of ours listens for anybody else. */
-  get connecting(): boolean {
-    return this.#connecting > 0;
   }
 
   status(): RadioStatus {
@@ -165,7 +159,6 @@ export class RadioClient implements Central {
     };
     signal?.addEventListener('abort', cancel, { once: true });
     if (signal?.aborted === true) cancel();
-    this.#connecting += 1;
     try {
       const linked = await answer;
       if (linked.is !== 'linked') throw new PorchlightError('internal');
@@ -176,7 +169,6 @@ export class RadioClient implements Central {
       }
       return link;
     } finally {
-      this.#connecting -= 1;
       signal?.removeEventListener('abort', cancel);
     }
   }

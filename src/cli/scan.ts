@@ -191,7 +191,7 @@ async function throughDaemon(io: Io, config: HouseConfig, seconds: number, found
 
 async function directly(io: Io, program: Program, config: HouseConfig, seconds: number, found: Found): Promise<void> {
   const log = createLog('error', io.logsToTerminal ? forPeople(io.stderr) : { write: io.stderr });
-  const [{ withOwnLamps }, { watchAir }] = await Promise.all([import('../direct.ts'), import('../scan.ts')]);
+  const [{ withOwnLamps }, { watchAir }] = await Promise.all([import('../direct.ts'), import('../sightings.ts')]);
   await withOwnLamps(
     { config, entries: program.entries, clock: systemClock, log, uid: io.uid },
     async (lamps, signal) => {

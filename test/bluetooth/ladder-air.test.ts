@@ -82,7 +82,7 @@ async function setUp(timings: Partial<LadderTimings> = {}, air: Partial<Omit<Sta
   const ladder: Ladder = new Ladder({
     clock: realClock,
     log,
-    shouldHear: () => !radio.connecting && LAMPS.some(({ address }) => !links.isLinked(address)),
+    shouldHear: () => LAMPS.some(({ address }) => !links.isLinked(address)),
     busy: () => links.status().links.some(({ busy }) => busy),
     dropLinks: (reason) => links.releaseAll(reason),
     restartRadio: (reason) => radio.restart(reason),

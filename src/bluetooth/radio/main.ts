@@ -8,7 +8,8 @@ import { ERRORS, PorchlightError } from '../../errors.ts';
 import { LineChannel } from '../line-channel.ts';
 import type { RadioBackend, RadioMessage, RadioRequest } from '../messages.ts';
 import type { Adapter } from './adapter.ts';
-import { airCode, NobleAdapter, textOf } from './noble-adapter.ts';
+import { airCode, textOf } from './failures.ts';
+import { NobleAdapter } from './noble-adapter.ts';
 import { parseRequest } from './requests.ts';
 
 /** However an adapter behaves, stopping must end before the gateway's patience does. */

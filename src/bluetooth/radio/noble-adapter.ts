@@ -1,9 +1,10 @@
 import { PorchlightError } from '../../errors.ts';
 import type { Pulse } from '../central.ts';
-import type { AirCode, RadioBackend } from '../messages.ts';
+import type { RadioBackend } from '../messages.ts';
 import type { Adapter, AdapterEvents, ConnectRequest, Linked } from './adapter.ts';
 import { ConnectTurns } from './connect-turns.ts';
 import { Directory } from './directory.ts';
+import { airCode, textOf } from './failures.ts';
 import { H4Socket } from './h4-socket.ts';
 import { type GuardEvents, HciGuard } from './hci-guard.ts';
 import type { HciTransport } from './hci-transport.ts';
@@ -275,24 +276,4 @@ export class NobleAdapter implements Adapter {
   #tendScan(): void {
     if (this.#state === 'poweredOn') this.#scan?.want(this.#wantsScan && this.#connects?.busy !== true);
   }
-}
-
-export const textOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
-
-const AIR: ReadonlySet<string> = new Set([
-  'unreachable',
-  'out_of_slots',
-  'connect_failed',
-  'link_lost',
-  'refused_by_light',
-  'timed_out',
-  'unsupported',
-  'adapter_off',
-  'adapter_stuck',
-]);
-
-/** The code that the gateway is told. */
-export function airCode(thrown: unknown): AirCode {
-  const isAir = (code: string): code is AirCode => AIR.has(code);
-  return thrown instanceof PorchlightError && isAir(thrown.code) ? thrown.code : 'internal';
 }
