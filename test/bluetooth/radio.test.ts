@@ -113,7 +113,7 @@ describe('the radio, with real noble', () => {
       family: 'elk-bledom',
       advertisingIntervalMs: 20,
     }));
-    const { client } = await setUp({ connectionIntervalMs: 40 }, lamps);
+    const { client } = await setUp({ connectionIntervalMs: 150 }, lamps);
     const steps: string[] = [];
     const links: Promise<unknown>[] = [];
     for (const [n, { address }] of lamps.entries()) {
@@ -122,7 +122,7 @@ describe('the radio, with real noble', () => {
           steps.push(`connected ${n}`);
           next();
         };
-        const linked = client.connect(address, { timeoutMs: 5000, onConnected });
+        const linked = client.connect(address, { timeoutMs: 10_000, onConnected });
         linked.then(() => steps.push(`linked ${n}`), fail);
         links.push(linked);
       });
