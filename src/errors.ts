@@ -153,6 +153,11 @@ export const ERRORS = {
   ),
   approval_denied: program('The request was denied by the person.', 'Run "porchlight login" to ask again.', 77),
   approval_expired: program('Nobody approved the code in time.', 'Run "porchlight login" for a new code.', 77),
+  audit_broken: program(
+    'The audit trail is not as it was written.',
+    'Keep a copy of the audit files as they are; somebody who may write the state directory changed them, or the disk did.',
+    1,
+  ),
   broker_unreachable: program('The MQTT broker cannot be reached.', 'Check mqtt.url and the network.', 69),
 } as const satisfies Record<string, Entry>;
 

@@ -1,19 +1,14 @@
-import { Answers } from './access/answers.ts';
-import { Gate } from './access/gate.ts';
-import { JwksSource } from './access/jwks.ts';
-import { TokenVerifier } from './access/token.ts';
-import { ClockTrust } from './clock.ts';
+import { Audit } from './access/audit/audit.ts';
+import { AuthorizationWatch } from './access/audit/happenings.ts';
+import type { Remarks } from './access/audit/remarks.ts';
+import { authorizingOthers } from './authorizing-others.ts';
+import { beingAuthorized } from './being-authorized.ts';
 import { ACCESS_TOKEN, type Config } from './config/schema.ts';
-import { PorchlightError } from './errors.ts';
 import { Lamps } from './lamps.ts';
 import type { Clock } from './lights/port.ts';
-import type { Log } from './log.ts';
+import { type Log, setLogLevel } from './log.ts';
 import { MqttBridge } from './mqtt/bridge.ts';
 import type { ShownCode } from './oauth/device-code.ts';
-import { discover } from './oauth/discovery.ts';
-import { Session } from './oauth/session.ts';
-import type { AuthorizationStatus } from './oauth/status.ts';
-import { CommandRoad } from './road.ts';
 import { stateDirectoryAnswers } from './service/health.ts';
 import { watchAir } from './sightings.ts';
 import { StatusBoard } from './status.ts';
@@ -35,6 +30,8 @@ export interface GatewayParts {
   readonly uid: number;
   /** Lamps and groups that an earlier configuration had: what the broker retains of them is cleared. */
   readonly retired: readonly string[];
+  /** What befalls the gateway from outside and belongs on record, such as a configuration that was refused. */
+  readonly remarks?: Remarks;
   /** Called once, when the socket answers and the parts are being started. */
   readonly onReady: () => void;
   /** Feeds systemd's watchdog for as long as `healthy` says so. */
@@ -51,11 +48,15 @@ export interface GatewayParts {
  */
 export async function runGateway(parts: GatewayParts, signal: AbortSignal): Promise<void> {
   const { config, clock, log } = parts;
-  const { access, authorization, mqtt } = config;
+  const { access, mqtt } = config;
   const undo: (() => Promise<void>)[] = [];
   try {
     const state = await StateDirectory.open(config.gateway.state_directory, { log, uid: parts.uid });
     undo.push(() => state.close());
+    const maxBytes = config.audit.max_megabytes * 1_000_000;
+    const trail = { folder: state.path, head: state.file('audit-head.json'), maxBytes, clock, log };
+    const audit = await Audit.open(trail, { version: parts.version }, parts.remarks);
+    undo.push(() => audit.close(signal));
 
     // The air: lamps, the house they are in, the links to them, the radio process.
     const lamps = await Lamps.open({
@@ -67,46 +68,12 @@ export async function runGateway(parts: GatewayParts, signal: AbortSignal): Prom
     undo.push(() => lamps.closeAir());
     lamps.forgetOthers();
 
-    // Being authorized: a person approves this gateway once.
-    const trust = new ClockTrust({ trust: config.clock.trust, clock, highWater: state.file('clock.json'), log });
-    const session = new Session({
-      options: authorization,
-      store: state.file('authorization.json'),
-      fetch: (url, init) => datedFetch(trust, parts.fetch, url, init),
-      clock,
-      show: parts.showCode,
-      hide: parts.hideCode,
-      log,
-      interactive: parts.interactive,
-    });
-
-    // Authorizing others: every command passes one gate.
-    const jwks = new JwksSource({
-      locate: (inner) => jwksAddress(parts, inner),
-      fetch: parts.fetch,
-      store: { issuer: access.issuer, file: state.file('keys.json') },
-      clock,
-      log,
-    });
-    const clockTrusted = (): boolean => trust.trusted;
-    const verifier = new TokenVerifier({
-      issuer: access.issuer,
-      audience: access.audience,
-      controlScope: access.scopes.control,
-      readScope: access.scopes.read,
-      ownClientId: authorization.client_id,
-      principals: access.principals,
-      owner: () => session.subject,
-      authorized: () => isBridgeOpen(session.status, authorization.offline_grace, clock),
-      jwks,
-      clock,
-      clockTrusted,
-    });
-    const membersOf = lamps.membersOf.bind(lamps);
-    const unsigned = lamps.namedLights(access.unsigned);
-    const gate = new Gate({ verifier, unsigned, membersOf, maxAgeMs: access.max_age, clock, clockTrusted, log });
-    const answers = new Answers({ maxAgeMs: access.max_age, clock });
-    const road = new CommandRoad({ gate, answers, house: lamps.house, clock, log });
+    // Being authorized: a person approves this gateway once. Authorizing others: every command passes one gate.
+    const authorized = beingAuthorized({ ...parts, state });
+    const { session, home, trust } = authorized;
+    const others = authorizingOthers({ ...parts, state, authorized, lamps, audit });
+    const { road } = others;
+    undo.push(() => others.close());
 
     // Where commands come from and states go: the broker, and the local socket.
     const bridge = new MqttBridge({
@@ -121,27 +88,48 @@ export async function runGateway(parts: GatewayParts, signal: AbortSignal): Prom
       log,
       onConnection: () => board.changed(),
     });
-    const board = new StatusBoard({ ...parts, session, trust, bridge, lamps, road });
+    const board = new StatusBoard({ ...parts, session, home, trust, bridge, lamps, road, audit });
     const api = localApi({
       clock,
       log,
       status: () => board.status(),
       lights: () => lamps.view(),
-      forget: (id) => lamps.forget(id),
+      forget: async (id) => {
+        const known = await lamps.forget(id);
+        if (known) audit.note({ event: 'forgotten', by: 'local', target: id });
+        return known;
+      },
       handle: road.handle,
       requestCode: () => session.requestCode(),
-      revoke: () => session.revoke(),
+      revoke: async () => {
+        const { revokedAtServer, ...rest } = await session.revoke().finally(() => home.forget());
+        audit.note({ event: 'logged_out', by: 'local', revoked_at_server: revokedAtServer });
+        return { revokedAtServer, ...rest };
+      },
+      logLevel: {
+        now: () => log.level,
+        set: (level) => {
+          setLogLevel(log, level);
+          audit.note({ event: 'log_level', by: 'local', level });
+        },
+      },
       watch: (listener) => lamps.house.watch((target, now) => listener('state', { target, ...now })),
       scan: (listener) => watchAir(lamps, listener),
     });
 
-    session.onChange(({ state, subject }) => {
+    const watch = new AuthorizationWatch((entry) => audit.note(entry));
+    session.onChange((status) => {
+      const { state, subject } = status;
       board.changed();
+      watch.now(status);
       if (state !== 'authorized') return;
-      jwks.nudge();
+      others.nudge();
       if (subject === undefined && access.principals.includes('owner')) log.warn(NO_OWNER);
     });
-    trust.onChange(() => board.changed());
+    trust.onChange((trusted, why) => {
+      board.changed();
+      audit.note({ event: trusted ? 'clock_trusted' : 'clock_untrusted', by: 'gateway', why });
+    });
     lamps.house.watch((target, now) => bridge.publishState(target, now));
     for (const [target, now] of lamps.house.states()) bridge.publishState(target, now);
     for (const target of parts.retired) bridge.forget(target);
@@ -169,9 +157,9 @@ export async function runGateway(parts: GatewayParts, signal: AbortSignal): Prom
         () => lamps.run(air.signal),
         () => bridge.run(network.signal),
         () => board.run(network.signal),
-        (inner) => session.run(inner),
-        (inner) => trust.run(inner),
-        (inner) => (access.audience === undefined ? Promise.resolve() : jwks.run(inner)),
+        () => audit.run(network.signal),
+        (inner) => authorized.run(inner),
+        (inner) => others.run(inner),
         parts.watchdog(healthy),
       ],
       signal,
@@ -190,27 +178,4 @@ const NO_OWNER =
 async function onceAborted(signal: AbortSignal, what: () => Promise<void>): Promise<void> {
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
   await what();
-}
-
-/** May remote commands pass? While the authorization server is merely away they go on for `graceMs`. */
-function isBridgeOpen({ state, since }: AuthorizationStatus, graceMs: number, clock: Clock): boolean {
-  return state === 'authorized' || (state === 'grace' && clock.wall() - Date.parse(since) <= graceMs);
-}
-
-/** `fetch`, whose answers' `Date` headers tell the time where TLS proved who sent them. */
-async function datedFetch(trust: ClockTrust, inner: typeof fetch, url: string, init: RequestInit): Promise<Response> {
-  const answer = await inner(url, init);
-  trust.observeDateHeader(answer.headers.get('date'), url.startsWith('https:'));
-  return answer;
-}
-
-/** Where the keys of those who issue command tokens are: given, or discovered. */
-async function jwksAddress({ config, fetch }: GatewayParts, signal: AbortSignal): Promise<URL> {
-  const { access, authorization } = config;
-  const given = access.issuer === authorization.issuer ? authorization.endpoints?.jwks : undefined;
-  if (given !== undefined) return new URL(given);
-  const { jwks_uri } = await discover(access.issuer, { fetch, signal });
-  if (jwks_uri === undefined)
-    throw new PorchlightError('server_answer', 'The issuer of command tokens publishes no keys.');
-  return new URL(jwks_uri);
 }

@@ -12,6 +12,8 @@ import type { HouseConfig } from './config/schema.ts';
 import { type ErrorCode, PorchlightError } from './errors.ts';
 import { FAMILIES, pinned, recognise } from './families/index.ts';
 import { describeHeard, type HeardView } from './heard.ts';
+import type { LightChange } from './lights/change.ts';
+import type { Command } from './lights/command.ts';
 import { House } from './lights/house.ts';
 import { Light } from './lights/light.ts';
 import type { Clock } from './lights/port.ts';
@@ -195,6 +197,20 @@ export class Lamps {
     const scene = this.#parts.config.scenes.find(({ id }) => id === target);
     if (scene === undefined) return undefined;
     return Object.keys(scene.set).flatMap((id) => this.house.group(id)?.lights ?? [id]);
+  }
+
+  /** What a command asks of each lamp; a scene may name a lamp twice, by itself and in a group. Undefined: there is no such target. */
+  changesOf({
+    kind,
+    target,
+    change,
+  }: Pick<Command, 'kind' | 'target' | 'change'>): readonly { light: string; change: LightChange }[] | undefined {
+    if (kind === 'lights') return this.membersOf(kind, target)?.map((light) => ({ light, change }));
+    const scene = this.#parts.config.scenes.find(({ id }) => id === target);
+    if (scene === undefined) return undefined;
+    return Object.entries(scene.set).flatMap(([id, part]) =>
+      (this.membersOf('lights', id) ?? []).map((light) => ({ light, change: part })),
+    );
   }
 
   /** `access.unsigned` with each group written out as its lamps. */

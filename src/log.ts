@@ -2,6 +2,23 @@ import { type DestinationStream, type Logger, pino } from 'pino';
 
 export type Log = Logger;
 
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** The loggers made from one: pino's children keep the level that they were made with. */
+const CHILDREN = new WeakMap<Log, Set<WeakRef<Log>>>();
+
+/** Another level from now on, for this log and all that were made from it. */
+export function setLogLevel(log: Log, level: LogLevel): void {
+  log.level = level;
+  const children = CHILDREN.get(log) ?? new Set();
+  for (const reference of children) {
+    const child = reference.deref();
+    if (child === undefined) children.delete(reference);
+    else child.level = level;
+  }
+}
+
 /** Members that never reach a log, however deep they sit: pino replaces them before anything is written. */
 const SECRET = [
   'access_token',
@@ -25,14 +42,18 @@ const REDACTED = SECRET.flatMap((name) => [name, `*.${name}`, `*.*.${name}`, `*.
  * `level`: trace, debug, info, warn, error, fatal or silent.
  */
 export function createLog(level: string, destination?: DestinationStream): Log {
+  const children = new Set<WeakRef<Log>>();
   const options = {
     level,
+    onChild: (child: Log) => void children.add(new WeakRef(child)),
     base: null,
     redact: { paths: REDACTED, censor: '[secret]' },
     formatters: { level: (label: string) => ({ level: label }) },
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
   };
-  return destination === undefined ? pino(options) : pino(options, destination);
+  const log = destination === undefined ? pino(options) : pino(options, destination);
+  CHILDREN.set(log, children);
+  return log;
 }
 
 /**

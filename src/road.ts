@@ -1,4 +1,5 @@
 import type { Answers } from './access/answers.ts';
+import type { AllowedCommand, CommandRecords } from './access/audit/commands.ts';
 import type { Gate } from './access/gate.ts';
 import { asPorchlightError, PorchlightError } from './errors.ts';
 import type { Command, CommandHandler } from './lights/command.ts';
@@ -10,6 +11,7 @@ import type { Log } from './log.ts';
 export interface RoadParts {
   readonly gate: Gate;
   readonly answers: Answers;
+  readonly audit: Pick<CommandRecords, 'allowed' | 'refused' | 'repeated'>;
   readonly house: House;
   readonly clock: Clock;
   readonly log: Log;
@@ -19,8 +21,8 @@ export interface RoadParts {
 export type Counts = Record<Outcome['outcome'], number>;
 
 /**
- * The command's road, whichever way a command came: is it admitted, is it a repeat, then the house carries it out. Exactly
- * one outcome climbs back; nothing is thrown. Once `close` was called every command on the road ends as `stopping`.
+ * The command's road, whichever way a command came: is it admitted, is it a repeat, then the house carries it out. That it may
+ * is on record before a lamp hears of it. Exactly one outcome climbs back; nothing is thrown. Once `close` was called every command on the road ends as `stopping`.
  */
 export class CommandRoad {
   readonly #parts: RoadParts;
@@ -51,22 +53,30 @@ export class CommandRoad {
   }
 
   async #walk(command: Command): Promise<Outcome> {
-    const { gate, answers, house, clock, log } = this.#parts;
+    const { gate, answers, audit, house, clock, log } = this.#parts;
     const head = { ...(command.id !== undefined && { id: command.id }), target: command.target };
     const took = (): number => Math.max(0, Math.round(clock.monotonic() - command.receivedAt));
     let by: string | undefined;
+    let allowed: AllowedCommand | undefined;
     try {
       if (this.#closed) throw new PorchlightError('stopping');
       const unread = unreadable(command);
       if (unread !== undefined) throw unread;
-      const { principal, until } = await gate.admit(command);
+      const { principal, until, refusal } = await gate.admit(command);
       by = principal.by;
-      if (command.problem !== undefined) throw command.problem;
-      const asked = { by, until, ...(command.expiresAt !== undefined && { expiresAt: command.expiresAt }) };
+      if (command.problem !== undefined) {
+        allowed = audit.allowed(command, principal);
+        throw command.problem;
+      }
+      const asked = { by, until, refusal, ...(command.expiresAt !== undefined && { expiresAt: command.expiresAt }) };
       const outcome = await answers.once(principal, command, async () => {
+        allowed = audit.allowed(command, principal);
+        await allowed.written;
         const result = await house.apply(command.kind, command.target, command.change, asked);
         return { ...head, ...result, took_ms: took() };
       });
+      if (allowed === undefined) audit.repeated(command, principal, outcome);
+      else allowed.ended(outcome);
       const { target, outcome: what, code, took_ms: ms } = outcome;
       // A slider replaces its own commands sixty times a second; the one that counts is the last.
       log[what === 'superseded' ? 'debug' : 'info']({ target, outcome: what, code, by, ms }, 'command');
@@ -76,7 +86,10 @@ export class CommandRoad {
       // What the gate refuses, it logs itself, and not more often than is good for an SD card.
       if (error.code === 'internal') log.error({ err: thrown }, 'a command failed inside Porchlight');
       by ??= error.by;
-      return { ...head, ...outcomeOf(error), ...(by !== undefined && { by }), took_ms: took() };
+      const outcome = { ...head, ...outcomeOf(error), ...(by !== undefined && { by }), took_ms: took() };
+      if (allowed === undefined) audit.refused(command, outcome);
+      else allowed.ended(outcome);
+      return outcome;
     }
   }
 }

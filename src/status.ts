@@ -1,3 +1,4 @@
+import type { TrailStatus } from './access/audit/trail.ts';
 import type { LadderStatus } from './bluetooth/ladder.ts';
 import type { LinksStatus } from './bluetooth/links.ts';
 import type { RadioStatus } from './bluetooth/radio-client.ts';
@@ -7,6 +8,8 @@ import { ERRORS, type ErrorCode } from './errors.ts';
 import type { Lamps, LampView } from './lamps.ts';
 import type { Clock } from './lights/port.ts';
 import type { MqttBridge } from './mqtt/bridge.ts';
+import type { Home } from './oauth/home/home.ts';
+import type { HomeStatus } from './oauth/home/view.ts';
 import type { Session } from './oauth/session.ts';
 import type { AuthorizationStatus } from './oauth/status.ts';
 import type { CommandRoad } from './road.ts';
@@ -18,7 +21,7 @@ export interface Trouble {
   readonly hint: string;
 }
 
-/** How the gateway is, for `status`, the local API and (without the lamps) the broker. No code, no token. */
+/** How the gateway is, for `status`, the local API and (without the lamps and the home) the broker. No code, no token. */
 export interface GatewayStatus {
   readonly id: string;
   readonly version: string;
@@ -52,7 +55,11 @@ export interface GatewayStatus {
   };
   readonly links: Pick<LinksStatus, 'used' | 'free' | 'max' | 'waiting'>;
   readonly lights: readonly LampView[];
+  /** Rounded; nothing for the broker, whose readers may be many. */
+  readonly home: HomeStatus;
   readonly counts: Readonly<Record<string, number>>;
+  /** The audit trail; commands go on while it can not be written. */
+  readonly audit?: TrailStatus;
 }
 
 export interface StatusParts {
@@ -60,10 +67,12 @@ export interface StatusParts {
   readonly version: string;
   readonly clock: Clock;
   readonly session: Pick<Session, 'status'>;
+  readonly home: Pick<Home, 'status'>;
   readonly trust: Pick<ClockTrust, 'trusted' | 'why'>;
   readonly bridge: Pick<MqttBridge, 'connection' | 'counts' | 'publishStatus'>;
   readonly lamps: Pick<Lamps, 'view' | 'links' | 'radio' | 'ladder'>;
   readonly road: Pick<CommandRoad, 'counts'>;
+  readonly audit?: { readonly status: TrailStatus };
 }
 
 /** Changes come in bursts (a restart of the radio is three); the broker gets one message for them. */
@@ -92,7 +101,7 @@ export class StatusBoard {
   /** The task: publishes at every change, and once a minute, until `signal` aborts. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const { lights: _, ...status } = this.status();
+      const { lights: _, home: _home, ...status } = this.status();
       this.#parts.bridge.publishStatus(status);
       const woken = new AbortController();
       this.#wake = () => woken.abort();
@@ -102,7 +111,7 @@ export class StatusBoard {
   }
 
   status(): GatewayStatus {
-    const { config, version, clock, session, trust, bridge, lamps, road } = this.#parts;
+    const { config, version, clock, session, home, trust, bridge, lamps, road, audit } = this.#parts;
     const authorization = session.status;
     const connection = bridge.connection;
     const radio = lamps.radio.status();
@@ -132,12 +141,14 @@ export class StatusBoard {
       },
       links: { used, free, max, waiting },
       lights,
+      home: home.status(),
       counts: {
         lights: lights.length,
         online: lights.filter(({ available }) => available).length,
         ...road.counts,
         ...bridge.counts,
       },
+      ...(audit !== undefined && { audit: audit.status }),
     };
   }
 }

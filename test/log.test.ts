@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createLog, forPeople, printable } from '../src/log.ts';
+import { createLog, forPeople, printable, setLogLevel } from '../src/log.ts';
 
 function lines(use: (log: ReturnType<typeof createLog>) => void, people = false): string[] {
   const written: string[] = [];
@@ -59,4 +59,20 @@ describe('printable', () => {
     expect(printable('💡'.repeat(10), 6)).toBe('💡💡💡…');
     expect(printable('💡💡', 4)).toBe('💡💡');
   });
+});
+
+it('a new level holds at once for the log and all that were made from it, and hides secrets as every other', () => {
+  const written: string[] = [];
+  const log = createLog('warn', { write: (text: string) => void written.push(text) });
+  const child = log.child({ light: 'porch' });
+  const grandchild = child.child({ part: 'link' });
+  for (const one of [log, child, grandchild]) one.debug('unheard');
+  setLogLevel(log, 'trace');
+  for (const one of [log, child, grandchild])
+    one.trace({ access_token: 'secret-1', answer: { token: 'secret-2' } }, 'heard');
+  expect(written).toHaveLength(3);
+  expect(written.join('')).not.toMatch(/secret-\d/);
+  setLogLevel(log, 'silent');
+  for (const one of [log, child, grandchild]) one.error('unheard');
+  expect(written).toHaveLength(3);
 });

@@ -3,6 +3,7 @@ import type { LadderStatus } from '../src/bluetooth/ladder.ts';
 import type { RadioStatus } from '../src/bluetooth/radio-client.ts';
 import type { Trouble } from '../src/bluetooth/stuck.ts';
 import { renderStatus, Status } from '../src/cli/status.ts';
+import type { HomeStatus } from '../src/oauth/home/view.ts';
 import { StatusBoard, type StatusParts } from '../src/status.ts';
 
 const WELL: RadioStatus = {
@@ -15,7 +16,22 @@ const WELL: RadioStatus = {
 const CALM: LadderStatus = { rung: 'none', scan_restarts: 2, links_dropped: 0, restarts: 0, recycled: 0 };
 const SILENT: Trouble = { code: 'adapter_stuck', message: 'It hears nothing at all.', hint: 'Is a lamp powered?' };
 
-function statusOf(radio: RadioStatus, ladder: LadderStatus = CALM, problem?: Trouble) {
+const BERLIN: HomeStatus = {
+  latitude: 52.52,
+  longitude: 13.41,
+  time_zone: 'Europe/Berlin',
+  locality: 'Berlin',
+  country: 'DE',
+  source: 'userinfo',
+};
+
+function boardOf(
+  radio: RadioStatus,
+  ladder: LadderStatus = CALM,
+  problem?: Trouble,
+  home: HomeStatus = BERLIN,
+  publishStatus: (status: object) => void = () => undefined,
+): StatusBoard {
   const since = '2026-11-01T00:00:00.000Z';
   const parts = {
     config: { gateway: { id: 'porch-pi' }, mqtt: { url: 'mqtt://localhost' } },
@@ -23,7 +39,8 @@ function statusOf(radio: RadioStatus, ladder: LadderStatus = CALM, problem?: Tro
     clock: { monotonic: () => 5000, wall: () => Date.parse(since) },
     session: { status: { state: 'authorized', since } },
     trust: { trusted: true, why: 'the clock is set' },
-    bridge: { connection: { connected: true, protocol: '5', since }, counts: {}, publishStatus: () => undefined },
+    bridge: { connection: { connected: true, protocol: '5', since }, counts: {}, publishStatus },
+    home: { status: () => home },
     lamps: {
       view: () => [],
       links: { status: () => ({ used: 3, free: 2, max: 5, waiting: 1, links: [] }) },
@@ -33,7 +50,11 @@ function statusOf(radio: RadioStatus, ladder: LadderStatus = CALM, problem?: Tro
     road: { counts: {} },
   };
   // The board reads these members and no others.
-  const status = new StatusBoard(parts as unknown as StatusParts).status();
+  return new StatusBoard(parts as unknown as StatusParts);
+}
+
+function statusOf(...how: Parameters<typeof boardOf>) {
+  const status = boardOf(...how).status();
   return { status, words: renderStatus(Status.parse(JSON.parse(JSON.stringify(status))), false) };
 }
 
@@ -78,5 +99,51 @@ describe('the radio in the status', () => {
     expect(status.healthy).toBe(false);
     expect(status.radio.problem).toMatchObject({ code, hint: expect.stringMatching(hint) });
     expect(words).toContain('1 restart, last: it got SIGKILL');
+  });
+});
+
+describe('the home in the status', () => {
+  const shown = (home: HomeStatus): string => statusOf(WELL, CALM, undefined, home).words;
+
+  it('is about where it is, and where that was read', () => {
+    expect(shown(BERLIN)).toMatch(/home +Berlin, DE at 52\.52, 13\.41; time zone Europe\/Berlin; read from .*userinfo/);
+    expect(shown({ latitude: 52.52, longitude: 13.41, time_zone: 'Europe/Berlin', source: 'configuration' })).toMatch(
+      /home +52\.52, 13\.41; time zone Europe\/Berlin; as configured/,
+    );
+  });
+
+  it('says what is missing, and why and what to do where something went wrong', () => {
+    const nowhere: HomeStatus = {
+      time_zone: 'UTC',
+      source: 'none',
+      missing: ['latitude', 'longitude', 'time_zone'],
+      problem: { code: 'server_refused', message: 'The server refused.', hint: 'Ask for the scope address.' },
+    };
+    const { words, status } = statusOf(WELL, CALM, undefined, nowhere);
+    expect(words).toMatch(/home +not known; time zone UTC \(this machine's\): The server refused\./);
+    expect(words).toContain('home: Ask for the scope address.');
+    // Lamps obey all the same.
+    expect(status.healthy).toBe(true);
+    const town: HomeStatus = {
+      time_zone: 'Europe/Berlin',
+      locality: 'Berlin',
+      source: 'id_token',
+      missing: ['latitude', 'longitude'],
+    };
+    expect(shown(town)).toMatch(/home +Berlin; time zone Europe\/Berlin; read from .*id_token; no coordinates known/);
+  });
+
+  it('is shown to people at this machine and never published', async () => {
+    const published: object[] = [];
+    const board = boardOf(WELL, CALM, undefined, BERLIN, (status) => void published.push(status));
+    const controller = new AbortController();
+    const ended = board.run(controller.signal);
+    controller.abort();
+    await ended;
+    expect(published).toHaveLength(1);
+    expect(published[0]).toHaveProperty('authorization');
+    expect(published[0]).not.toHaveProperty('home');
+    expect(JSON.stringify(published)).not.toMatch(/52\.52|Berlin/);
+    expect(board.status().home).toEqual(BERLIN);
   });
 });

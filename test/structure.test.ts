@@ -11,12 +11,13 @@ const SRC = join(ROOT, 'src');
 /** Parts that know nothing of each other; they meet in gateway.ts. */
 const PEERS = ['oauth', 'access', 'mqtt', 'bluetooth', 'web', 'schedule', 'prompt', 'service'];
 /** What a peer may import of ours, beside itself. */
-const BELOW_PEERS = ['errors', 'log', 'task-group', 'limiter', 'clock', 'lights', 'storage'];
+const BELOW_PEERS = ['errors', 'log', 'task-group', 'limiter', 'clock', 'lights', 'storage', 'token-profile'];
 
 /** What a part may import of ours, beside itself. Parts that are not named here put the others together and may import all. */
 const INWARD: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   'task-group': [],
+  'token-profile': [],
   log: ['errors'],
   lights: ['errors'],
   families: ['lights', 'errors'],

@@ -1,30 +1,8 @@
 import * as z from 'zod';
 import { PorchlightError } from '../errors.ts';
-import { parseObject } from './json.ts';
+import type { TokenProfile } from '../token-profile.ts';
+import { isObject, parseObject } from './json.ts';
 import { isAllowedAlgorithm } from './jwk.ts';
-
-/** Where a server's access tokens differ from RFC 9068. Dialects declare theirs; everything absent here is not negotiable. */
-export interface TokenProfile {
-  /** Accepted `typ` header values, lower case and without `application/` (RFC 7515 section 4.1.9). */
-  readonly types: readonly string[];
-  /** The claim that names the client; the first that is there counts. */
-  readonly clientClaims: readonly string[];
-  /** The claim that carries the scopes; the first that is there counts. */
-  readonly scopeClaims: readonly string[];
-  /** May scopes also come as an array of strings? */
-  readonly scopeArrays: boolean;
-  /** Claims that RFC 9068 section 2.2 requires and that this server may leave out. They add nothing to our judgement. */
-  readonly optional: readonly ('iat' | 'jti')[];
-}
-
-/** RFC 9068 to the letter. The JWT access tokens of oidc-provider pass. */
-export const RFC_9068: TokenProfile = {
-  types: ['at+jwt'],
-  clientClaims: ['client_id'],
-  scopeClaims: ['scope'],
-  scopeArrays: false,
-  optional: [],
-};
 
 /** What a token says, in our words. Nothing of it is true before its signature was verified. Times are seconds since 1970. */
 export interface TokenClaims {
@@ -68,6 +46,13 @@ const Claims = z.object({
   authorization_details: z.array(z.looseObject({ type: z.string() })).optional(),
   cnf: z.looseObject({ jkt: z.string().optional() }).optional(),
 });
+/** RFC 7662 section 2.2 requires `active` alone. */
+const Introspected = Claims.partial({ iss: true, sub: true, exp: true }).extend({
+  active: z.boolean(),
+  token_type: z.string().optional(),
+});
+/** What servers call an access token there: RFC 6749 section 7.1, RFC 9449 section 5, Salesforce. */
+const ACCESS_TOKEN_TYPES = ['bearer', 'dpop', 'access_token'];
 
 export const invalid = (message: string): PorchlightError => new PorchlightError('token_invalid', message);
 
@@ -99,7 +84,12 @@ function readHeader(header: Members | undefined, profile: TokenProfile): { alg: 
   if (header === undefined) throw invalid('The header of the token is not a JSON object.');
   const { alg, typ, kid, crit } = header;
   if (!isAllowedAlgorithm(alg)) throw invalid('The token is signed with an algorithm that is not allowed.');
-  if (typeof typ !== 'string' || !profile.types.includes(typ.toLowerCase().replace(/^application\//, ''))) {
+  if (profile.types.length === 0) {
+    const hint = 'Set access.issuer to a server that issues JWT access tokens for this gateway.';
+    throw new PorchlightError('token_invalid', 'This issuer has no JWT access tokens.', { hint });
+  }
+  const type = typ === undefined ? '' : typ;
+  if (typeof type !== 'string' || !profile.types.includes(type.toLowerCase().replace(/^application\//, ''))) {
     throw invalid('The token is not an access token: the "typ" of its header says something else.');
   }
   // We understand no extension, and what is critical and not understood must be refused (RFC 7515 section 4.1.11).
@@ -115,23 +105,91 @@ function readClaims(payload: Members | undefined, profile: TokenProfile): TokenC
     const claim = String(parsed.error.issues[0]?.path[0]);
     throw invalid(`The claim "${claim}" of the token is missing or malformed.`);
   }
-  const { iss, sub, exp, iat, nbf, jti, authorization_details, cnf } = parsed.data;
+  const { iss, sub, exp, iat, nbf, jti, cnf } = parsed.data;
   for (const [claim, value] of Object.entries({ iat, jti })) {
     const mayLack = profile.optional.some((name) => name === claim);
     if (value === undefined && !mayLack) throw invalid(`The claim "${claim}" of the token is missing.`);
   }
+  judgeMarks(payload, profile);
   return {
     issuer: iss,
     audiences: readAudiences(payload['aud']),
-    subject: sub,
+    subject: Name.safeParse(profile.person?.(payload)).data ?? sub,
     clientId: readClient(payload, profile),
     scopes: readScopes(payload, profile),
     expiresAt: exp,
     issuedAt: iat,
     notBefore: nbf,
-    authorizationDetails: authorization_details ?? [],
+    authorizationDetails: readDetails(payload),
     confirmation: cnf,
   };
+}
+
+/** As they stand: a parsed copy could have lost a member (`__proto__`) that narrows. */
+function readDetails({ authorization_details: details = [] }: Members): readonly Members[] {
+  return Array.isArray(details) ? details.filter(isObject) : [];
+}
+
+/**
+ * What a server says of a token that only it can read (RFC 7662 section 2.2), as claims; undefined: it is not active. The answer
+ * holds for `lifeS` seconds from `nowS` on, and so does a token of which no end is told. Throws `token_invalid`.
+ */
+export function readIntrospected(
+  answer: Members,
+  profile: TokenProfile,
+  context: { readonly issuer: string; readonly nowS: number; readonly lifeS: number },
+): TokenClaims | undefined {
+  const parsed = Introspected.safeParse(answer);
+  if (!parsed.success) {
+    const member = String(parsed.error.issues[0]?.path[0]);
+    throw invalid(`What the authorization server says of the token is malformed (its "${member}").`);
+  }
+  const { active, token_type, iss = context.issuer, exp = context.nowS + context.lifeS, iat, nbf, cnf } = parsed.data;
+  if (!active) return undefined;
+  // A refresh token is active too, and is nobody's right to command (RFC 7662 section 4).
+  if (token_type !== undefined && !ACCESS_TOKEN_TYPES.includes(token_type.toLowerCase())) {
+    throw invalid('The token is not an access token, says the authorization server.');
+  }
+  for (const [claim, values] of Object.entries(profile.marks ?? {})) {
+    if (answer[claim] !== undefined && !values.some((value) => value === answer[claim])) {
+      throw invalid('The token is not an access token, says the authorization server.');
+    }
+  }
+  const { clientClaims, scopeClaims } = profile;
+  const names = { ...profile, clientClaims: ['client_id', ...clientClaims], scopeClaims: ['scope', ...scopeClaims] };
+  const clientId = readClient(answer, names);
+  return {
+    issuer: iss,
+    audiences: readAudiences(answer['aud']),
+    // A client that speaks for itself has no other subject (RFC 9068 section 2.2).
+    subject: Name.safeParse(profile.person?.(answer)).data ?? parsed.data.sub ?? clientId,
+    clientId,
+    scopes: readScopes(answer, names),
+    expiresAt: exp,
+    issuedAt: iat,
+    notBefore: nbf,
+    authorizationDetails: readDetails(answer),
+    confirmation: cnf,
+  };
+}
+
+/** Visible ASCII, as RFC 6749 appendix A.12 has it; nobody's tokens are shorter. */
+const OPAQUE = /^[\x21-\x7e]{8,}$/;
+
+/** Is this a token that only its server can read? A signed JWT is ours to judge, and is never asked about. */
+export function isOpaque(token: string, profile: TokenProfile): boolean {
+  if (token.length > MAX_TOKEN_LENGTH || !OPAQUE.test(token)) return false;
+  if (profile.types.length === 0 || !COMPACT_JWS.test(token)) return true;
+  return parseObject(Buffer.from(token.slice(0, token.indexOf('.')), 'base64url')) === undefined;
+}
+
+/** RFC 8725 section 3.12: the tokens of one issuer are signed by the same keys, and an id_token commands nothing. */
+function judgeMarks(payload: Members, { marks = {} }: TokenProfile): void {
+  for (const [claim, values] of Object.entries(marks)) {
+    const value = Object.hasOwn(payload, claim) ? payload[claim] : undefined;
+    const right = values.length === 0 ? value === undefined : values.some((one) => one === value);
+    if (!right) throw invalid(`The token is not an access token: its claim "${claim}" says something else.`);
+  }
 }
 
 /** A string or an array of strings (RFC 7519 section 4.1.3); anything else names nobody. */

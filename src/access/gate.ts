@@ -4,14 +4,19 @@ import type { Principal } from '../lights/outcome.ts';
 import type { Clock } from '../lights/port.ts';
 import { Limiter } from '../limiter.ts';
 import { type Log, printable } from '../log.ts';
-import { decide, type PolicyRules } from './policy.ts';
+import type { Policy } from './policy.ts';
+import type { ProofVerifier } from './proof.ts';
 import type { TokenPrincipal, TokenVerifier } from './token.ts';
 
 /** A sender's clock may be this far ahead of ours: as far as a trusted clock may itself be wrong. */
 const SENT_AHEAD_MS = 60_000;
 
-export interface GateOptions extends PolicyRules {
-  readonly verifier: Pick<TokenVerifier, 'verify'>;
+export interface GateOptions {
+  readonly verifier: Pick<TokenVerifier, 'verify' | 'judgeAgain'>;
+  readonly proofs: ProofVerifier;
+  /** `access.require`: is a token enough, or must each command be signed with its key? */
+  readonly require: 'bearer' | 'bound';
+  readonly policy: Pick<Policy, 'decide'>;
   /** `access.max_age`. */
   readonly maxAgeMs: number;
   readonly clock: Clock;
@@ -22,8 +27,16 @@ export interface GateOptions extends PolicyRules {
 /** A command that may go on to its lamp. */
 export interface Admitted {
   readonly principal: Principal | TokenPrincipal;
-  /** Monotonic ms: the right to act ends here, by `max_age`, by the sender's `expires_in` or with the token, whichever is first. */
+  /**
+   * Monotonic ms: the right to act ends here, by `max_age`, by the sender's `expires_in`, with the token or with the hours in which
+   * this is allowed, whichever is first.
+   */
   readonly until: number;
+  /**
+   * To be asked at the moment of actuation: why the command must not be carried out any more; undefined: it still may. The lamp may
+   * have been out of reach for a while. Never throws.
+   */
+  readonly refusal: () => PorchlightError | undefined;
 }
 
 /** The one door that every command passes, whichever way it came. */
@@ -56,10 +69,50 @@ export class Gate {
       throw await this.#named(command, asPorchlightError(thrown));
     }
     const principal = await this.#principalOf(command);
+    await this.#prove(command, principal);
     // Verifying may have waited for the authorization server.
     this.#judgeAge(command);
-    decide(principal, command, this.#options);
-    return { principal, until: this.#until(command, principal) };
+    return this.#admitted(command, principal, this.#decide(command, principal));
+  }
+
+  /** Until when the policy allows it, monotonic ms. */
+  #decide(command: Command, principal: Principal | TokenPrincipal): number {
+    try {
+      return this.#monotonic(this.#options.policy.decide(principal, command));
+    } catch (thrown) {
+      const { code, message, hint } = asPorchlightError(thrown);
+      throw new PorchlightError(code, message, { hint, cause: thrown, by: principal.by });
+    }
+  }
+
+  #admitted(command: Command, principal: Principal | TokenPrincipal, hoursEnd: number): Admitted {
+    const { clock, maxAgeMs, verifier } = this.#options;
+    const tokenEnd = 'clientId' in principal ? this.#monotonic(principal.expiresAt) : Number.POSITIVE_INFINITY;
+    const judgeAgain = (): void => {
+      const now = clock.monotonic();
+      // A wall clock that is set while the command waits moves neither end.
+      if (now >= tokenEnd) throw new PorchlightError('token_expired', 'The token expired while the command waited.');
+      if (now >= hoursEnd) throw new PorchlightError('policy', 'The hours in which this is allowed are over.');
+      if ('clientId' in principal) verifier.judgeAgain(principal);
+      this.#decide(command, principal);
+    };
+    return {
+      principal,
+      until: Math.min(command.receivedAt + maxAgeMs, command.expiresAt ?? Number.POSITIVE_INFINITY, tokenEnd, hoursEnd),
+      refusal: () => {
+        try {
+          judgeAgain();
+          return undefined;
+        } catch (thrown) {
+          return asPorchlightError(thrown);
+        }
+      },
+    };
+  }
+
+  #monotonic(wall: number): number {
+    const { clock } = this.#options;
+    return clock.monotonic() + (wall - clock.wall());
   }
 
   /** A refusal that had not to ask who it was, with the name of whoever has the right to command: they are always answered. */
@@ -84,6 +137,18 @@ export class Gate {
     }
   }
 
+  /** A bound token never commands without proof of its key, whatever is required here (RFC 9449 section 7.1). */
+  async #prove({ credential }: Command, principal: Principal | TokenPrincipal): Promise<void> {
+    if (credential.kind !== 'bearer' || !('clientId' in principal)) return;
+    if (this.#options.require !== 'bound' && principal.keyThumbprint === undefined) return;
+    try {
+      await this.#options.proofs.verify(credential.proof, credential.token ?? '', principal);
+    } catch (thrown) {
+      const { code, message, hint } = asPorchlightError(thrown);
+      throw new PorchlightError(code, message, { hint, cause: thrown, by: principal.by });
+    }
+  }
+
   /** Comparisons are written so that NaN is refused. */
   #judgeAge({ receivedAt, sentAt }: Command): void {
     const { clock, clockTrusted, maxAgeMs } = this.#options;
@@ -101,13 +166,6 @@ export class Gate {
       });
     }
     if (!(age <= maxAgeMs)) throw new PorchlightError('too_old');
-  }
-
-  #until(command: Command, principal: Principal | TokenPrincipal): number {
-    const { clock, maxAgeMs } = this.#options;
-    const ends = [command.receivedAt + maxAgeMs, command.expiresAt ?? Number.POSITIVE_INFINITY];
-    if ('expiresAt' in principal) ends.push(clock.monotonic() + principal.expiresAt - clock.wall());
-    return Math.min(...ends);
   }
 
   #log(command: Command, { code, message }: PorchlightError): void {

@@ -5,9 +5,10 @@ import { type Log, printable } from '../log.ts';
 import { sleep, type Task } from '../task-group.ts';
 import { type Fetch, fetchJson } from './fetch-json.ts';
 import { fits, type VerificationKey, verificationKey } from './jwk.ts';
+import { orAborted } from './or-aborted.ts';
 
-/** How long a removed key may still be believed in: servers publish a new key hours before they use it. */
-const REFRESH_MS = 10 * 60_000;
+/** A key that is removed stops working within ten minutes, also where the fetch takes its time or the first one fails. */
+const REFRESH_MS = 9 * 60_000;
 /** Whatever tokens arrive, an unknown key makes us ask no more often than this. */
 const UNKNOWN_KEY_PAUSE_MS = 30_000;
 /** With no key at all nothing can be judged, so a server that came back should be noticed sooner. */
@@ -53,7 +54,7 @@ export class JwksSource {
   }
 
   /**
-   * Fetches at start and every ten minutes; after a failure in 30 s, then less and less often. A token whose key is not known
+   * Fetches at start and every nine minutes; after a failure in 30 s, then less and less often. A token whose key is not known
    * also causes a fetch, so this task only makes the first command fast and removed keys forgotten.
    */
   readonly run: Task = async (signal) => {
@@ -87,6 +88,19 @@ export class JwksSource {
       'token_invalid',
       'The token is signed with a key that the authorization server does not publish.',
     );
+  }
+
+  /**
+   * None of the keys that were known has signed the token: those that the server publishes now, beside them. It is asked no more
+   * often than about an unknown key, so that forged signatures cost it nothing. Rejects as `find`.
+   */
+  async findOthers(
+    kid: string | undefined,
+    alg: string,
+    tried: readonly VerificationKey[],
+  ): Promise<readonly VerificationKey[]> {
+    await this.#ask();
+    return this.#fitting(kid, alg).filter((key) => !tried.includes(key));
   }
 
   /** Is this key, found earlier, still published? */
@@ -197,19 +211,4 @@ function unfetched(cause: unknown): PorchlightError {
     'The token cannot be judged: the keys of the authorization server cannot be fetched.',
     { hint: 'Send it again in a moment; if this stays, check the network and access.issuer.', cause },
   );
-}
-
-/** Like `work`, but rejects as soon as `signal` aborts, even where `work` does not listen to it. */
-async function orAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  let onAbort: () => void = () => undefined;
-  const aborted = new Promise<never>((_resolve, reject) => {
-    onAbort = () => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
-  try {
-    await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }

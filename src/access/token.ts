@@ -1,17 +1,11 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { asPorchlightError, PorchlightError } from '../errors.ts';
 import type { Principal } from '../lights/outcome.ts';
 import type { Clock } from '../lights/port.ts';
 import { printable } from '../log.ts';
-import {
-  invalid,
-  MAX_TOKEN_LENGTH,
-  type ReadToken,
-  RFC_9068,
-  readToken,
-  type TokenClaims,
-  type TokenProfile,
-} from './claims.ts';
+import { RFC_9068, type TokenProfile } from '../token-profile.ts';
+import { invalid, isOpaque, MAX_TOKEN_LENGTH, type ReadToken, readToken, type TokenClaims } from './claims.ts';
+import type { Introspection } from './introspection.ts';
 import type { VerificationKey } from './jwk.ts';
 import { type KeySource, Signatures } from './signatures.ts';
 
@@ -20,6 +14,8 @@ const FUTURE_LEEWAY_S = 60;
 /** Senders renew ahead of expiry, so nobody gains from a token that outlives its own word (RFC 7519 section 4.1.4). */
 const EXPIRY_LEEWAY_S = 0;
 const MAX_REMEMBERED = 1000;
+/** Words of ours for who commands: a subject or client that is called so does not become them. */
+export const OURS: ReadonlySet<string> = new Set(['owner', 'broker', 'local', 'schedule']);
 
 /** Who commands by a token, and what later judgements need to know. */
 export interface TokenPrincipal extends Principal {
@@ -52,11 +48,14 @@ export interface TokenVerifierOptions {
   readonly clock: Clock;
   readonly clockTrusted: () => boolean;
   readonly profile?: TokenProfile;
+  /** Absent: tokens that are no JWT are refused. */
+  readonly introspection?: Pick<Introspection, 'claimsOf'>;
 }
 
 /** A signature that was good, and what it vouches for. Everything else about the token is judged anew for each command. */
 interface Verified {
-  readonly key: VerificationKey;
+  /** Absent: the server was asked (RFC 7662). */
+  readonly key?: VerificationKey;
   readonly claims: TokenClaims;
 }
 
@@ -68,6 +67,8 @@ export class TokenVerifier {
   /** By SHA-256 of the token, least recently used first. */
   readonly #verified = new Map<string, Verified>();
   readonly #underWay = new Map<string, Promise<Verified>>();
+  /** What each principal that was handed out stands on. */
+  readonly #vouched = new WeakMap<TokenPrincipal, Verified>();
 
   constructor(options: TokenVerifierOptions) {
     this.#options = options;
@@ -83,23 +84,53 @@ export class TokenVerifier {
   /** The principal behind `token`. Rejects with the code of the first thing that is wrong; never with text of the token. */
   async verify(token: string | undefined, need: 'read' | 'control'): Promise<TokenPrincipal> {
     this.#judgeGateway(token);
-    const id = token.length > MAX_TOKEN_LENGTH ? '' : createHash('sha256').update(token).digest('base64');
+    const id = token.length > MAX_TOKEN_LENGTH ? '' : hash('sha256', token, 'base64');
     const known = this.#recall(id);
-    if (known !== undefined) return this.#judgeGenuine(known.claims, need);
-    const read = readToken(token, this.#profile);
+    if (known !== undefined) return this.#judgeGenuine(known, need);
+    const verified = await this.#genuine(id, token);
+    // Getting the keys or an answer may have taken seconds, so the gateway is asked once more.
+    this.#judgeGateway(token);
+    return this.#judgeGenuine(verified, need);
+  }
+
+  /**
+   * Does what `verify` resolved to still hold, at this very moment? Throws as `verify` rejects. Asks nobody: a key that is not
+   * published any more, a gateway that lost its grant, a clock that is not trusted any more are known here.
+   */
+  judgeAgain(principal: TokenPrincipal): void {
+    const verified = this.#vouched.get(principal);
+    if (verified === undefined) throw new PorchlightError('token_invalid');
+    this.#judgeStanding();
+    const { key } = verified;
+    if (key !== undefined && !this.#options.jwks.holds(key)) {
+      throw invalid('The key that the token is signed with is not published any more.');
+    }
+    this.#judgeGenuine(verified, 'control');
+  }
+
+  async #genuine(id: string, token: string): Promise<Verified> {
+    const read = readOrRefusal(token, this.#profile);
+    if (read instanceof PorchlightError) {
+      const { introspection } = this.#options;
+      if (introspection === undefined || !isOpaque(token, this.#profile)) throw read;
+      const claims = await introspection.claimsOf(id, token);
+      if (claims === undefined) throw read;
+      this.#judgeAddress(claims);
+      return { claims };
+    }
     // Before the signature: a flood of stale or misdirected tokens should not cost a signature check each.
     this.#judgeAddress(read.claims);
     this.#judgeTimes(read.claims);
-    const { claims } = await this.#verifyOnce(id, token, read);
-    // Getting the keys may have taken seconds, so the gateway is asked once more.
-    this.#judgeGateway(token);
-    return this.#judgeGenuine(claims, need);
+    return await this.#verifyOnce(id, token, read);
   }
 
   /** The token is genuine, so a refusal is somebody's: their subject is named with it. */
-  #judgeGenuine(claims: TokenClaims, need: 'read' | 'control'): TokenPrincipal {
+  #judgeGenuine(verified: Verified, need: 'read' | 'control'): TokenPrincipal {
+    const { claims } = verified;
     try {
-      return this.#judge(claims, need);
+      const principal = this.#judge(claims, need);
+      this.#vouched.set(principal, verified);
+      return principal;
     } catch (thrown) {
       const { code, message, hint } = asPorchlightError(thrown);
       throw new PorchlightError(code, message, {
@@ -111,9 +142,15 @@ export class TokenVerifier {
   }
 
   #judgeGateway(token: string | undefined): asserts token is string {
+    const { authorized } = this.#options;
+    if (authorized() && (token === undefined || token === '')) throw new PorchlightError('token_missing');
+    this.#judgeStanding();
+  }
+
+  /** Whether this gateway may judge a token at all. */
+  #judgeStanding(): void {
     const { authorized, audience, clockTrusted } = this.#options;
     if (!authorized()) throw new PorchlightError('not_authorized');
-    if (token === undefined || token === '') throw new PorchlightError('token_missing');
     if (audience === undefined) {
       const hint = 'Set access.audience in the configuration to what the tokens of senders name as their audience.';
       throw new PorchlightError('token_audience', 'This gateway has no audience, so it accepts no token.', { hint });
@@ -134,7 +171,7 @@ export class TokenVerifier {
         hint: `Ask the authorization server for the scope "${scope}" (access.scopes.${need}).`,
       });
     }
-    refuseUnjudged(claims);
+    refuseUnprovable(claims);
     const { subject, clientId, scopes, expiresAt, authorizationDetails, confirmation } = claims;
     const bound = confirmation?.jkt === undefined ? {} : { keyThumbprint: confirmation.jkt };
     return { by, subject, clientId, scopes, expiresAt: expiresAt * 1000, authorizationDetails, ...bound };
@@ -161,14 +198,14 @@ export class TokenVerifier {
     const { principals, owner } = this.#options;
     // A client that speaks for itself has its own id as subject (RFC 9068 section 2.2); the owner is a person.
     if (principals.includes('owner') && subject === owner() && subject !== clientId) return 'owner';
-    return [subject, clientId].find((name) => name !== 'owner' && principals.includes(name));
+    return [subject, clientId].find((name) => !OURS.has(name) && principals.includes(name));
   }
 
   #recall(id: string): Verified | undefined {
     const known = this.#verified.get(id);
     if (known === undefined) return undefined;
     this.#verified.delete(id);
-    if (!this.#options.jwks.holds(known.key)) return undefined;
+    if (known.key === undefined || !this.#options.jwks.holds(known.key)) return undefined;
     this.#verified.set(id, known);
     return known;
   }
@@ -195,18 +232,17 @@ export class TokenVerifier {
   }
 }
 
-/** What narrows or binds a token, as long as nothing here can judge it: it must never be widened by being overlooked. */
-function refuseUnjudged({ confirmation, authorizationDetails }: TokenClaims): void {
-  if (confirmation !== undefined) {
-    throw new PorchlightError('proof_missing', 'The token is bound to a key, and the command carries no proof of it.');
+/** The gate asks for proof of a key that is named by its thumbprint; other bindings (RFC 8705) cannot be proven over MQTT. */
+function refuseUnprovable({ confirmation }: TokenClaims): void {
+  if (confirmation !== undefined && confirmation.jkt === undefined) {
+    throw new PorchlightError('proof_missing', 'The token is bound in a way that no command can prove (its "cnf").');
   }
-  if (authorizationDetails.some(({ type }) => type === 'porchlight')) {
-    throw new PorchlightError(
-      'policy',
-      'The token is narrowed by authorization_details, which this version cannot judge.',
-      {
-        hint: 'Ask for a token without authorization_details of type "porchlight".',
-      },
-    );
+}
+
+function readOrRefusal(token: string, profile: TokenProfile): ReadToken | PorchlightError {
+  try {
+    return readToken(token, profile);
+  } catch (thrown) {
+    return asPorchlightError(thrown);
   }
 }

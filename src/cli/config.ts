@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { jsonSchema } from '../config/json-schema.ts';
 import { loadConfig } from '../config/load.ts';
+import { dialectLimits } from '../dialect-limits.ts';
 import type { Io } from '../io.ts';
 
 /** `porchlight config check [FILE]` and `porchlight config schema`. */
@@ -13,8 +14,8 @@ export function registerConfig(program: Command, io: Io): void {
     )
     .argument('[file]', 'default: $PORCHLIGHT_CONFIG, /etc/porchlight/porchlight.yaml, config/porchlight.yaml')
     .action(async (file: string | undefined) => {
-      const { path, warnings } = await loadConfig({ env: io.env, ...(file !== undefined && { path: file }) });
-      for (const warning of warnings) io.stderr(`warning: ${warning}\n`);
+      const { path, config, warnings } = await loadConfig({ env: io.env, ...(file !== undefined && { path: file }) });
+      for (const warning of [...warnings, ...dialectLimits(config)]) io.stderr(`warning: ${warning}\n`);
       io.stdout(`${path}: ok\n`);
     });
   config

@@ -1,12 +1,14 @@
 import { Command, CommanderError } from 'commander';
 import { asPorchlightError } from '../errors.ts';
 import type { Io, Program } from '../io.ts';
+import { registerAudit } from './audit.ts';
 import { registerCheck } from './check.ts';
 import { registerConfig } from './config.ts';
 import { registerDemo } from './demo.ts';
 import { registerForget } from './forget.ts';
 import { registerIdentify } from './identify.ts';
 import { registerLights } from './lights.ts';
+import { registerLogLevel } from './log-level.ts';
 import { registerLogin, registerLogout } from './login.ts';
 import { registerOffline } from './offline.ts';
 import { registerRun } from './run.ts';
@@ -67,6 +69,8 @@ Exit status: 0 done, 1 failed, 64 wrong use, 69 something needed is unavailable,
   registerSend(root, io, program);
   registerForget(root, io);
   registerCheck(root, io, program);
+  registerAudit(root, io);
+  registerLogLevel(root, io);
   registerOffline(root, io);
   registerConfig(root, io);
   return inherit(root);

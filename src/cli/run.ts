@@ -1,12 +1,14 @@
 import type { Command } from 'commander';
+import { Remarks } from '../access/audit/remarks.ts';
 import { systemClock } from '../clock.ts';
-import { loadConfig } from '../config/load.ts';
+import { type Loaded, loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
-import { asPorchlightError } from '../errors.ts';
+import type { GatewayParts } from '../gateway.ts';
 import type { Io, Program } from '../io.ts';
 import { createLog, forPeople } from '../log.ts';
 import { renderCode } from '../prompt/terminal.ts';
 import { createNotifier } from '../service/notify.ts';
+import { Reloads } from './reload.ts';
 import { configOption, daemonSocket } from './sockets.ts';
 
 export function registerRun(root: Command, io: Io, program: Program): void {
@@ -21,69 +23,65 @@ export function registerRun(root: Command, io: Io, program: Program): void {
 
 async function run(io: Io, program: Program, path: string | undefined): Promise<void> {
   const read = () => loadConfig({ env: io.env, ...(path !== undefined && { path }) });
-  let loaded = await read();
-  const log = createLog(loaded.config.log.level, io.logsToTerminal ? forPeople(io.stderr) : { write: io.stderr });
+  const first = await read();
+  const log = createLog(first.config.log.level, io.logsToTerminal ? forPeople(io.stderr) : { write: io.stderr });
   const notifier = createNotifier({ env: io.env, pid: io.pid, log });
-
+  const remarks = new Remarks();
+  // Not STOPPING=1: systemd would take that for the end of the service.
+  const reloads = new Reloads({ read, first, log, remarks, onReloading: () => void notifier.reloading() });
+  const stopListening = program.onHangup(() => reloads.request());
   io.signal.addEventListener('abort', () => void notifier.stopping(), { once: true });
 
-  let retired: readonly string[] = [];
-  while (!io.signal.aborted) {
-    for (const warning of loaded.warnings) log.warn(warning);
-    const reload = new AbortController();
-    let next: Promise<typeof loaded> | undefined;
-    const stopListening = program.onHangup(() => {
-      next = read();
-      next.then(
-        () => {
-          // Not STOPPING=1: systemd would take that for the end of the service.
-          void notifier.reloading();
-          reload.abort();
-        },
-        (thrown) =>
-          log.error({ reason: asPorchlightError(thrown).message }, 'the new configuration is wrong; the old one stays'),
-      );
-    });
-    try {
-      await gatewayOf(loaded.config, retired, io, program, log, notifier, AbortSignal.any([io.signal, reload.signal]));
-    } finally {
-      stopListening();
+  const known = new Set<string>();
+  let before: Loaded | undefined;
+  try {
+    while (!io.signal.aborted) {
+      const { config, warnings } = reloads.running;
+      for (const warning of warnings) log.warn(warning);
+      const targets = targetsOf(config);
+      const retired = [...known].filter((target) => !targets.includes(target));
+      for (const target of targets) known.add(target);
+      let ready = false;
+      const onReady = (): void => {
+        ready = true;
+        void notifier.ready('Running');
+      };
+      try {
+        const signal = AbortSignal.any([io.signal, reloads.signal]);
+        await gatewayOf({ config, retired, remarks, log, onReady, watchdog: notifier.watchdog }, io, program, signal);
+      } catch (thrown) {
+        if (ready || before === undefined || io.signal.aborted) throw thrown;
+        reloads.fallBack(before, thrown);
+        before = undefined;
+        continue;
+      }
+      before = reloads.running;
+      if (reloads.take() === undefined) return;
     }
-    if (!reload.signal.aborted || next === undefined) return;
-    const before = targetsOf(loaded.config);
-    loaded = await next;
-    const now = new Set(targetsOf(loaded.config));
-    retired = [...retired, ...before].filter((target) => !now.has(target));
-    log.info({ config: loaded.path }, 'the configuration was read again');
+  } finally {
+    stopListening();
   }
 }
 
 const targetsOf = ({ lights, groups }: Config): readonly string[] => [...lights, ...groups].map(({ id }) => id);
 
 async function gatewayOf(
-  config: Config,
-  retired: readonly string[],
+  parts: Pick<GatewayParts, 'config' | 'retired' | 'log' | 'onReady' | 'watchdog'> & { readonly remarks: Remarks },
   io: Io,
   program: Program,
-  log: ReturnType<typeof createLog>,
-  notifier: ReturnType<typeof createNotifier>,
   signal: AbortSignal,
 ): Promise<void> {
   // Loaded here: the other verbs need neither broker nor radio, and answer sooner without them.
   const { runGateway } = await import('../gateway.ts');
   await runGateway(
     {
-      config,
+      ...parts,
       version: program.version,
       entries: program.entries,
       fetch: program.fetch,
-      socket: daemonSocket(io.env, config.gateway.state_directory),
+      socket: daemonSocket(io.env, parts.config.gateway.state_directory),
       clock: systemClock,
-      log,
       uid: io.uid,
-      retired,
-      onReady: () => void notifier.ready('Running'),
-      watchdog: notifier.watchdog,
       interactive: io.isTerminal,
       showCode: (code) => io.stdout(renderCode(code, { qr: io.isTerminal, colours: io.colours })),
       hideCode: () => undefined,

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import * as z from 'zod';
 import { PorchlightError } from '../errors.ts';
 import type { Io } from '../io.ts';
+import { printable } from '../log.ts';
 import { paint, table } from '../prompt/table.ts';
 import { askDaemon } from '../web/client.ts';
 import { configOption, socketsOf } from './sockets.ts';
@@ -34,7 +35,20 @@ export const Status = z.object({
   }),
   links: z.object({ used: z.number(), max: z.number(), free: z.number().optional(), waiting: z.number().optional() }),
   lights: z.array(z.object({ id: z.string(), problem })),
+  home: z
+    .object({
+      latitude: z.number().optional(),
+      longitude: z.number().optional(),
+      time_zone: z.string(),
+      locality: z.string().optional(),
+      country: z.string().optional(),
+      source: z.string(),
+      missing: z.array(z.string()).optional(),
+      problem,
+    })
+    .optional(),
   counts: z.record(z.string(), z.number()),
+  audit: z.object({ waiting: z.number(), lost: z.number(), problem }).optional(),
 });
 export type Status = z.infer<typeof Status>;
 
@@ -105,10 +119,16 @@ export function renderStatus(status: Status, colours: boolean): string {
   const hears = radio.state === 'running' && radio.adapter === 'poweredOn';
   const reach = hears ? 'within reach' : 'were within reach when last heard';
   row('lamps', hears, `${status.counts['online'] ?? 0} of ${status.lights.length} ${reach}`);
+  if (status.home !== undefined)
+    row('home', status.home.problem === undefined || 'wait', homeWords(status.home), status.home.problem);
+  if (status.audit?.problem !== undefined) row('audit trail', false, auditWords(status.audit), status.audit.problem);
   for (const { id, problem } of status.lights) if (problem !== undefined) row(id, false, 'offline', problem);
   const head = `${bold(status.id)} ${dim(`Porchlight ${status.version}, up ${duration(status.uptime_s)}`)}\n`;
   return `${head}${table(rows, '  ')}\n${hints.map((hint) => `\n${hint}`).join('')}${hints.length > 0 ? '\n' : ''}`;
 }
+
+const auditWords = ({ waiting, lost }: NonNullable<Status['audit']>): string =>
+  `${waiting} ${waiting === 1 ? 'record waits' : 'records wait'}${lost > 0 ? `, ${lost} lost` : ''}`;
 
 /** A lamp of yellow: it still works at it. */
 const radioClimbs = ({ ladder }: Status['radio']): true | 'wait' =>
@@ -140,6 +160,29 @@ function radioWords({ state, adapter, heard_s, restarts, last_reason, ladder }: 
       : [`${restarts === 1 ? '1 restart' : `${restarts} restarts`}, last: ${last_reason ?? '?'}`]),
   ];
   return words.join(', ');
+}
+
+const HOME_SOURCES: Readonly<Record<string, string>> = {
+  configuration: 'as configured',
+  id_token: "read from the owner's id_token",
+  userinfo: "read from the owner's userinfo",
+  salesforce_query: 'read by a Salesforce query',
+  salesforce_identity: "read from the owner's Salesforce user",
+};
+
+/** About where it is: whoever looks over a shoulder at this line need not learn the street. */
+function homeWords(home: NonNullable<Status['home']>): string {
+  const { latitude, longitude, locality, country, time_zone, source, missing = [] } = home;
+  const town = [locality, country].filter((name) => name !== undefined).join(', ');
+  const place = latitude === undefined || longitude === undefined ? [] : [`${latitude}, ${longitude}`];
+  const where = [...(town === '' ? [] : [town]), ...place].map((text) => printable(text));
+  const zone = missing.includes('time_zone') ? `${time_zone} (this machine's)` : time_zone;
+  return [
+    ...(where.length === 0 ? ['not known'] : [where.join(' at ')]),
+    `time zone ${printable(zone)}`,
+    ...(HOME_SOURCES[source] === undefined ? [] : [HOME_SOURCES[source] ?? '']),
+    ...(where.length > 0 && place.length === 0 ? ['no coordinates known'] : []),
+  ].join('; ');
 }
 
 function duration(seconds: number): string {

@@ -109,6 +109,12 @@ class CrossCheck {
         }
       });
     }
+    this.#list('access', 'policy').forEach((_, index) => {
+      this.#policyPrincipals(index);
+      this.#list('access', 'policy', index, 'lights').forEach((target, member) => {
+        this.#mustExist(target, targets, 'light or group', ['access', 'policy', index, 'lights', member]);
+      });
+    });
     this.#list('access', 'unsigned', 'lights').forEach((target, index) => {
       this.#mustExist(target, targets, 'light or group', ['access', 'unsigned', 'lights', index]);
     });
@@ -117,7 +123,23 @@ class CrossCheck {
   authorization(): void {
     const secret = ['client_secret', 'client_secret_file'].find((key) => this.#at('authorization', key) != null);
     this.#notBoth('authorization', 'client_secret', 'client_secret_file');
+    this.#notBoth('authorization', 'client_key', 'client_key_file');
     const method = this.#at('authorization', 'client_authentication') ?? 'none';
+    const grant = this.#at('authorization', 'grant') ?? 'device_code';
+    if (grant === 'client_credentials' && method === 'none') {
+      this.#wrong(
+        ['authorization', 'grant'],
+        'client_credentials needs client_authentication: without it anybody could be this client',
+      );
+    }
+    const subject = this.#at('authorization', 'assertion', 'subject') ?? this.#at('authorization', 'owner');
+    if (grant === 'jwt_bearer' && subject == null) {
+      this.#wrong(['authorization', 'grant'], 'jwt_bearer needs assertion.subject (or owner): on whose behalf');
+    }
+    const key = ['client_key', 'client_key_file'].find((name) => this.#at('authorization', name) != null);
+    if (key !== undefined && method !== 'private_key_jwt' && grant !== 'jwt_bearer') {
+      this.#warn(['authorization', key], 'is not used: nothing is signed with it (private_key_jwt, jwt_bearer)');
+    }
     if (secret !== undefined && method === 'none') {
       this.#warn(['authorization', secret], 'is not used: client_authentication is none');
     }
@@ -127,6 +149,12 @@ class CrossCheck {
     this.#notBoth('mqtt', 'password', 'password_file');
     if (this.#at('mqtt', 'password') === 'access_token' && this.#at('authorization', 'resource') == null) {
       this.#wrong(['mqtt', 'password'], 'access_token needs authorization.resource: what the token is for');
+    }
+    if (this.#at('mqtt', 'password') === 'access_token' && this.#at('authorization', 'dpop') === 'required') {
+      this.#wrong(
+        ['mqtt', 'password'],
+        'access_token does not go with dpop: required: a broker takes no proof of a key',
+      );
     }
     for (const [one, other] of [
       ['cert_file', 'key_file'],
@@ -171,6 +199,21 @@ class CrossCheck {
     if (Array.isArray(principals) && principals.length === 0) {
       this.#warn(['access', 'principals'], 'is empty: nobody may command with a token');
     }
+  }
+
+  /** Rows that can never say anything: whom they are for does not come that way. */
+  #policyPrincipals(index: number): void {
+    const known = this.#at('access', 'principals') ?? ['owner'];
+    this.#list('access', 'policy', index, 'principals').forEach((name, member) => {
+      const path = ['access', 'policy', index, 'principals', member];
+      if (name === 'local') this.#warn(path, 'is not used: whoever may use the socket is an administrator');
+      else if (name === 'broker') {
+        if ((this.#at('access', 'unsigned') ?? 'deny') === 'deny')
+          this.#warn(path, 'is not used: access.unsigned is deny, so the local tree commands nothing');
+      } else if (Array.isArray(known) && !known.includes(name)) {
+        this.#warn(path, 'is not among access.principals, so it can only be the client of one who is');
+      }
+    });
   }
 
   #notBoth(section: string, one: string, other: string): void {

@@ -93,9 +93,10 @@ export const scene = z.strictObject({
 export const home = z.strictObject({
   latitude: number(-90, 90).meta({ description: 'Degrees north of the equator.', example: 52.52 }),
   longitude: number(-180, 180).meta({ description: 'Degrees east of Greenwich.', example: 13.41 }),
-  time_zone: timeZone()
-    .optional()
-    .meta({ description: 'Default: the time zone of this machine.', example: 'Europe/Berlin' }),
+  time_zone: timeZone().optional().meta({
+    description: "Default: that of the owner's account, else that of this machine.",
+    example: 'Europe/Berlin',
+  }),
 });
 
 export const schedule = z.strictObject({
@@ -105,6 +106,12 @@ export const schedule = z.strictObject({
     example: '30 23 * * *',
   }),
   set: changes(),
+});
+
+export const audit = z.strictObject({
+  max_megabytes: wholeNumber(1, 1000)
+    .default(20)
+    .meta({ description: 'How much of the disk the trail may take; its oldest part makes room.' }),
 });
 
 export const web = z.strictObject({

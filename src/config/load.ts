@@ -189,6 +189,7 @@ function invalid(lines: readonly string[]): PorchlightError {
 function complete(parsed: typeof SCHEMA._zod.output, values: FileValues, env: Env, folder: string): HouseConfig {
   const { authorization, access, mqtt, bluetooth, gateway, home, web, ...rest } = parsed;
   const { password_file: _, ca_file: _ca, cert_file: _cert, key_file: _key, ...broker } = mqtt;
+  const { policy, ...withoutPolicy } = access;
   const issuer = access.issuer ?? authorization?.issuer;
   return {
     ...rest,
@@ -199,8 +200,12 @@ function complete(parsed: typeof SCHEMA._zod.output, values: FileValues, env: En
           ? defaultStateDirectory(env)
           : pathIn(folder, env['HOME'], gateway.state_directory),
     },
-    ...(authorization !== undefined && { authorization: withSecret(authorization, values.clientSecret) }),
-    access: { ...present(access), ...(issuer !== undefined && { issuer }) },
+    ...(authorization !== undefined && { authorization: withSecrets(authorization, values) }),
+    access: {
+      ...present(withoutPolicy),
+      ...(policy !== undefined && { policy: policy.map(present) }),
+      ...(issuer !== undefined && { issuer }),
+    },
     mqtt: {
       ...present(broker),
       ...(values.mqttPassword !== undefined && { password: values.mqttPassword }),
@@ -217,12 +222,15 @@ function complete(parsed: typeof SCHEMA._zod.output, values: FileValues, env: En
   };
 }
 
-function withSecret(authorization: NonNullable<typeof SCHEMA._zod.output.authorization>, secret: string | undefined) {
-  const { client_secret_file: _, ...rest } = authorization;
+function withSecrets(authorization: NonNullable<typeof SCHEMA._zod.output.authorization>, values: FileValues) {
+  const { client_secret_file: _, client_key_file: _key, ...rest } = authorization;
+  const { clientSecret: client_secret, clientKey: client_key } = values;
   return {
     ...present(rest),
     endpoints: present(rest.endpoints),
-    ...(secret !== undefined && { client_secret: secret }),
+    assertion: present(rest.assertion),
+    ...(client_secret !== undefined && { client_secret }),
+    ...(client_key !== undefined && { client_key }),
   };
 }
 

@@ -1,11 +1,15 @@
 import * as z from 'zod';
+import { ACTIONS } from '../lights/actions.ts';
 import {
   boolean,
   brokerUrl,
   choice,
   clientId,
   duration,
+  grantChoice,
+  hours,
   id,
+  keyText,
   list,
   resourceUri,
   scopeToken,
@@ -48,20 +52,18 @@ const endpoints = z.strictObject({
   jwks: endpoint("The server's public keys (RFC 7517).", 'jwks'),
 });
 
+const DIALECTS = ['standard', 'salesforce', 'google', 'entra', 'github', 'auth0', 'okta', 'keycloak'] as const;
+
 export const authorization = z.strictObject({
   issuer: serverUrl('issuer').meta({
     description:
       'The authorization server; its endpoints are discovered from here (RFC 8414, then OpenID Connect). https, or http on this machine only.',
     example: 'https://auth.example.com',
   }),
-  dialect: choice(['standard', 'salesforce', 'google', 'entra', 'github', 'auth0', 'okta', 'keycloak'])
-    .default('standard')
-    .meta({ description: 'Whose peculiarities the server has.' }),
-  grant: choice(['device_code', 'jwt_bearer', 'client_credentials', 'authorization_code', 'saml2_bearer'])
-    .default('device_code')
-    .meta({
-      description: 'How this gateway becomes authorized: by default a person approves a code on another device.',
-    }),
+  dialect: choice(DIALECTS).default('standard').meta({ description: 'Whose peculiarities the server has.' }),
+  grant: grantChoice().default('device_code').meta({
+    description: 'How this gateway becomes authorized: by default a person approves a code on another device.',
+  }),
   client_id: clientId().meta({
     description: 'The id under which the authorization server knows this gateway.',
     example: 'porchlight',
@@ -74,6 +76,23 @@ export const authorization = z.strictObject({
   client_secret_file: file().optional().meta({
     description: 'A file that holds the client secret, one line, readable by this user alone.',
     example: '/etc/porchlight/client-secret',
+  }),
+  client_key: keyText().optional().meta({
+    description:
+      'The private key of a client that signs (private_key_jwt, jwt_bearer): PEM (PKCS #8) or a JWK. Better in a file (client_key_file) or a systemd credential named client_key.',
+    example: 'as-generated',
+  }),
+  client_key_file: file().optional().meta({
+    description: 'A file that holds the private key, readable by this user alone.',
+    example: '/etc/porchlight/client-key.pem',
+  }),
+  client_key_id: text(200).optional().meta({
+    description: 'The name (kid) under which the server knows the public half of client_key.',
+    example: 'porch-pi-2026',
+  }),
+  client_key_algorithm: choice(['RS256', 'PS256', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']).optional().meta({
+    description: 'How client_key signs. Default: what fits the key (RSA: RS256).',
+    example: 'PS256',
   }),
   client_authentication: choice(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'])
     .default('none')
@@ -96,13 +115,76 @@ export const authorization = z.strictObject({
   offline_grace: duration('0s', '365d')
     .prefault('24h')
     .meta({ description: 'How long remote commands go on while the authorization server cannot be reached.' }),
+  assertion: z
+    .strictObject({
+      subject: text(255).optional().meta({
+        description: 'On whose behalf (sub). Default: authorization.owner.',
+        example: 'installer@example.com',
+      }),
+      issuer: text(500).optional().meta({ description: 'Who signs (iss). Default: client_id.', example: 'porchlight' }),
+      audience: text(500).optional().meta({
+        description:
+          'What the server expects as audience (aud). Default: the token endpoint for jwt_bearer, the issuer for private_key_jwt.',
+        example: 'https://auth.example.com',
+      }),
+    })
+    .prefault({})
+    .meta({ description: 'What signed requests say (RFC 7523): jwt_bearer, and the audience of private_key_jwt.' }),
+  home_query: text(2000).optional().meta({
+    description:
+      "Salesforce only: the SOQL that reads the home location. {user} stands for the owner's id. Members Latitude, Longitude, Street, City, State, PostalCode, Country and TimeZoneSidKey are understood.",
+    example: "SELECT Latitude, Longitude FROM User WHERE Id = '{user}'",
+  }),
   endpoints: endpoints.prefault({}).meta({ description: 'Endpoints, for servers that cannot be discovered.' }),
+});
+
+/** What one row of `access.policy` may name; `lights/actions.ts` says which change needs which action. */
+const policyRow = z.strictObject({
+  principals: list(text(255), 100)
+    .min(1, 'expected at least one')
+    .optional()
+    .meta({
+      description: 'Subjects, client ids, `owner`, `broker` (the local tree). Default: all.',
+      example: ['owner'],
+    }),
+  scopes: list(scopeToken(), 20)
+    .optional()
+    .meta({
+      description: 'What the token must carry besides the control scope, all of them.',
+      example: ['lights:control'],
+    }),
+  lights: list(id(), 256)
+    .min(1, 'expected at least one light or group')
+    .optional()
+    .meta({
+      description: 'Lights and groups. Default: all.',
+      example: ['porch'],
+    }),
+  actions: list(choice(ACTIONS), ACTIONS.length)
+    .min(1, 'expected at least one action')
+    .optional()
+    .meta({
+      description: 'Default: everything that can be done.',
+      example: ['on', 'off'],
+    }),
+  hours: list(hours(), 24)
+    .min(1, 'expected at least one span')
+    .optional()
+    .meta({
+      description: 'In the time zone of the home; may pass midnight. Default: always.',
+      example: ['18:00-23:30'],
+    }),
 });
 
 export const access = z.strictObject({
   issuer: serverUrl('issuer').optional().meta({
     description: 'Whose tokens may command. Default: authorization.issuer.',
     example: 'https://auth.example.com',
+  }),
+  dialect: choice(DIALECTS).optional().meta({
+    description:
+      'Whose peculiarities the command tokens have. Default: authorization.dialect where the issuer is the same, else standard.',
+    example: 'keycloak',
   }),
   audience: text(500).optional().meta({
     description: 'The audience that command tokens must name; without it no token is accepted.',
@@ -118,6 +200,16 @@ export const access = z.strictObject({
     })
     .prefault({})
     .meta({ description: 'The scopes that tokens must carry.' }),
+  policy: list(policyRow, 256)
+    .optional()
+    .meta({
+      description: `Who may do what, with which lamps, when. Each row allows; what no row allows is denied; the local socket is never narrowed. Default: whoever has the control scope may do everything. Tokens may be narrower still (RFC 9396). Actions: ${ACTIONS.join(', ')}.`,
+      example: [{ principals: ['owner'], lights: ['porch'], actions: ['on', 'off'], hours: ['18:00-23:30'] }],
+    }),
+  introspection: choice(['auto', 'off']).default('auto').meta({
+    description:
+      'Tokens that are no JWT: asked about at the server where it offers that to this client (RFC 7662), or refused.',
+  }),
   require: choice(['bearer', 'bound'])
     .default('bearer')
     .meta({ description: 'Whether a token is enough (bearer), or each command must be signed with its key (bound).' }),

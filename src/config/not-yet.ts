@@ -8,17 +8,7 @@ export interface NotYet {
 }
 
 export const NOT_YET: readonly NotYet[] = [
-  {
-    path: ['authorization', 'dialect'],
-    values: ['salesforce', 'google', 'entra', 'github', 'auth0', 'okta', 'keycloak'],
-  },
-  {
-    path: ['authorization', 'grant'],
-    values: ['jwt_bearer', 'client_credentials', 'authorization_code', 'saml2_bearer'],
-  },
-  { path: ['authorization', 'client_authentication'], values: ['private_key_jwt'] },
-  { path: ['authorization', 'dpop'], values: ['required'] },
-  { path: ['access', 'require'], values: ['bound'] },
+  { path: ['authorization', 'grant'], values: ['authorization_code', 'saml2_bearer'] },
   { path: ['schedules'], warns: true },
   { path: ['web', 'listen'], warns: true },
 ];

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { bluetooth, clock, group, home, light, log, scene, schedule, web } from './house-sections.ts';
+import { audit, bluetooth, clock, group, home, light, log, scene, schedule, web } from './house-sections.ts';
 import { access, authorization, gateway, mqtt } from './network-sections.ts';
 import { list } from './values.ts';
 
@@ -27,6 +27,7 @@ export const SCHEMA = z
       .optional()
       .meta({ description: 'Where the lamps are. Default: the home location that the owner let the gateway read.' }),
     schedules: list(schedule, 256).prefault([]).meta({ description: 'Changes at a time of day.' }),
+    audit: audit.prefault({}).meta({ description: 'The audit trail: who commanded what, and what was decided.' }),
     web: web.prefault({}).meta({ description: 'The local page.' }),
     log: log.prefault({}).meta({ description: 'The log, one JSON object a line on standard error.' }),
   })
@@ -43,7 +44,9 @@ type DeepReadonly<T> = T extends readonly (infer E)[]
     : T;
 
 /** Being authorized. Durations are milliseconds; the secret is read from wherever it was. */
-export type AuthorizationConfig = DeepReadonly<Omit<NonNullable<Parsed['authorization']>, 'client_secret_file'>>;
+export type AuthorizationConfig = DeepReadonly<
+  Omit<NonNullable<Parsed['authorization']>, 'client_secret_file' | 'client_key_file'>
+>;
 
 export type AccessConfig = DeepReadonly<Parsed['access']>;
 
@@ -60,7 +63,7 @@ export type SceneConfig = Named<Parsed['scenes'][number]>;
 
 /** A configuration that can drive lamps, but perhaps not the daemon: `authorization` may be absent and no secret was read. */
 export interface HouseConfig
-  extends DeepReadonly<Pick<Parsed, 'clock' | 'home' | 'schedules' | 'web' | 'log' | 'bluetooth'>> {
+  extends DeepReadonly<Pick<Parsed, 'clock' | 'home' | 'schedules' | 'audit' | 'web' | 'log' | 'bluetooth'>> {
   readonly gateway: { readonly id: string; readonly state_directory: string };
   readonly authorization?: AuthorizationConfig;
   readonly access: AccessConfig;

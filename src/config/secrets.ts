@@ -12,6 +12,7 @@ const PEM_LIMIT = 1_048_576;
 /** What the files named in the configuration, and systemd's credentials, hold. */
 export interface FileValues {
   readonly clientSecret?: string;
+  readonly clientKey?: string;
   readonly mqttPassword?: string;
   readonly ca?: string;
   readonly cert?: string;
@@ -36,6 +37,7 @@ export async function readFileValues(where: Where): Promise<{
 }> {
   const reader = new FileValueReader(where);
   const clientSecret = await reader.secret(['authorization', 'client_secret'], ['client_secret']);
+  const clientKey = await reader.signingKey();
   const mqttPassword = await reader.secret(['mqtt', 'password'], ['mqtt_password', 'password']);
   const ca = await reader.pem(['mqtt', 'ca_file'], 'certificate');
   const cert = await reader.pem(['mqtt', 'cert_file'], 'certificate');
@@ -52,9 +54,19 @@ export async function readFileValues(where: Where): Promise<{
       `${method} needs client_secret_file (or a systemd credential named client_secret)`,
     );
   }
+  const signs = method === 'private_key_jwt' || valueAt(where.file, ['authorization', 'grant']) === 'jwt_bearer';
+  const signed = valueAt(where.file, ['authorization', 'client_key']) != null || clientKey !== undefined;
+  if (signs && !signed && !failed) {
+    const key = method === 'private_key_jwt' ? 'client_authentication' : 'grant';
+    reader.complain(
+      ['authorization', key],
+      `${key === 'grant' ? 'jwt_bearer' : method} needs client_key_file (or a systemd credential named client_key)`,
+    );
+  }
   return {
     values: {
       ...(clientSecret !== undefined && { clientSecret }),
+      ...(clientKey !== undefined && { clientKey }),
       ...(mqttPassword !== undefined && { mqttPassword }),
       ...(ca !== undefined && { ca }),
       ...(cert !== undefined && { cert }),
@@ -109,6 +121,40 @@ class FileValueReader {
     return undefined;
   }
 
+  /** The client's signing key, wherever it stands; judged here, so that a wrong file is named with its line. */
+  async signingKey(): Promise<string | undefined> {
+    const path = ['authorization', 'client_key'] as const;
+    const inline = valueAt(this.#where.file, path);
+    if (inline != null) {
+      if (typeof inline === 'string' && !isSigningKey(inline)) this.complain(path, NO_SIGNING_KEY);
+      return undefined;
+    }
+    const filePath = ['authorization', 'client_key_file'];
+    const file = valueAt(this.#where.file, filePath);
+    if (typeof file === 'string') {
+      const name = pathIn(this.#where.folder, this.#where.home, file);
+      const bytes = await this.#read(filePath, name, SECRET_LIMIT, 'warn');
+      return bytes === undefined ? undefined : this.#signingKeyIn(bytes, filePath, '');
+    }
+    if (file != null || !this.#where.credentials?.startsWith('/')) return undefined;
+    const says = 'the systemd credential client_key ';
+    try {
+      const { bytes } = await this.#where.readFile(join(this.#where.credentials, 'client_key'), SECRET_LIMIT);
+      return this.#signingKeyIn(bytes, path, says);
+    } catch (thrown) {
+      if (errorCode(thrown) !== 'ENOENT' && errorCode(thrown) !== 'ENOTDIR')
+        this.complain(path, says + unreadable(thrown));
+      return undefined;
+    }
+  }
+
+  #signingKeyIn(bytes: Uint8Array, path: Path, says: string): string | undefined {
+    const text = decode(bytes);
+    if (text !== undefined && isSigningKey(text)) return text;
+    this.complain(path, `${says}${NO_SIGNING_KEY}`);
+    return undefined;
+  }
+
   /** PEM text, judged by the library that will use it. */
   async pem(path: Path, kind: 'certificate' | 'key'): Promise<string | undefined> {
     const file = valueAt(this.#where.file, path);
@@ -159,6 +205,20 @@ class FileValueReader {
     else if (text === ACCESS_TOKEN) this.complain(path, `${says}holds the word ${ACCESS_TOKEN}, which is no password`);
     else return text;
     return undefined;
+  }
+}
+
+const NO_SIGNING_KEY = 'holds no private key: PEM (without passphrase), or a private JWK';
+
+/** A private key that can sign: PEM, or one JWK (RFC 7517). */
+function isSigningKey(text: string): boolean {
+  try {
+    const key = text.trimStart().startsWith('{')
+      ? createPrivateKey({ key: JSON.parse(text), format: 'jwk' })
+      : createPrivateKey(text);
+    return ['rsa', 'ec', 'ed25519'].includes(key.asymmetricKeyType ?? '');
+  } catch {
+    return false;
   }
 }
 

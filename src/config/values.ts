@@ -42,6 +42,16 @@ export function text(max: number) {
     .refine((value) => !CONTROL.test(value), 'holds a control character');
 }
 
+/** A key as text, which has lines of its own. */
+export function keyText() {
+  const expected = 'expected a private key: PEM, or a JWK as text';
+  return z
+    .string(expected)
+    .min(1, expected)
+    .max(16_384, expected)
+    .refine((value) => !CONTROL.test(value.replaceAll(/\r?\n/g, ' ')), 'holds a control character');
+}
+
 export function wholeNumber(min: number, max: number) {
   const expected = `expected a whole number from ${min} to ${max}`;
   return z.number({ error: expected }).int(expected).min(min, expected).max(max, expected);
@@ -59,6 +69,32 @@ export function boolean() {
 
 export function choice<const T extends readonly [string, ...string[]]>(values: T) {
   return z.enum(values, { error: `expected one of ${values.join(', ')}` });
+}
+
+const GRANTS = ['device_code', 'jwt_bearer', 'client_credentials', 'authorization_code', 'saml2_bearer'] as const;
+/** What RFC 9700 (section 2.1.2 and 2.4) tells everybody to leave behind, and why. */
+const REFUSED_GRANTS: Readonly<Record<string, string>> = {
+  implicit:
+    'is refused: the implicit grant hands the token to whatever reads the address of a page (RFC 9700 section 2.1.2); use device_code',
+  password:
+    'is refused: the password grant makes a person type their password into this gateway (RFC 9700 section 2.4); use device_code',
+};
+
+/** How a gateway becomes authorized. */
+export function grantChoice() {
+  return z.enum(GRANTS, {
+    error: ({ input }) =>
+      (typeof input === 'string' ? REFUSED_GRANTS[input] : undefined) ?? `expected one of ${GRANTS.join(', ')}`,
+  });
+}
+
+/** A span of the day, `HH:MM-HH:MM`: its first minute is in it, its last is not; `22:00-06:00` passes midnight. */
+export function hours() {
+  const expected = 'expected a span such as "18:00-23:30" (in quotes)';
+  return z
+    .string(expected)
+    .regex(/^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$/, expected)
+    .refine((value) => value.slice(0, 5) !== value.slice(6), expected);
 }
 
 const RESERVED = new Set(['local', 'scene', 'gateway', 'response']);

@@ -4,14 +4,26 @@ import type { Algorithm, SigningKey } from './authorization-keys.ts';
 import type { Memory } from './authorization-memory.ts';
 import { codePage, confirmPage, escapeHtml, page } from './authorization-pages.ts';
 import type { AuthorizationServerOptions } from './authorization-server.ts';
-import { DEVICE_CODE } from './authorization-tokens.ts';
+import { DEVICE_CODE, JWT_BEARER } from './authorization-tokens.ts';
 
 const DAY = 86_400;
+
+/** How the gateway proves to be the gateway. */
+function gatewayProof({
+  gatewayKey,
+  gatewaySecret,
+  gatewayAuthentication = 'client_secret_basic',
+}: AuthorizationServerOptions): Partial<NonNullable<Configuration['clients']>[number]> {
+  if (gatewaySecret !== undefined)
+    return { token_endpoint_auth_method: gatewayAuthentication, client_secret: gatewaySecret };
+  if (gatewayKey === undefined) return { token_endpoint_auth_method: 'none' };
+  return { token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [gatewayKey] } };
+}
 
 /** The scopes of the lamps. */
 export const scopesOf = ({
   scopes = ['lights:read', 'lights:control'],
-}: AuthorizationServerOptions): readonly string[] => scopes;
+}: Pick<AuthorizationServerOptions, 'scopes'>): readonly string[] => scopes;
 
 /** oidc-provider's configuration. Everything that it would remark upon is given, so that it stays silent. */
 export function configuration(
@@ -29,23 +41,29 @@ export function configuration(
   } = options;
   const scopes = scopesOf(options);
   const audience = options.audience;
-  const { gatewaySecret, gatewayAuthentication = 'client_secret_basic' } = options;
+  const { dpop = 'off' } = options;
   const device = { redirect_uris: [], response_types: [], application_type: 'native' as const };
   return {
     adapter: (name: string) => memory.adapter(name),
     jwks: { keys: [{ ...key.export({ format: 'jwk' }), kid, alg, use: 'sig' }] },
     cookies: { keys: [randomBytes(24).toString('base64url')] },
     clientDefaults: { id_token_signed_response_alg: alg },
-    enabledJWA: { idTokenSigningAlgValues: [alg] },
+    enabledJWA: {
+      idTokenSigningAlgValues: [alg],
+      clientAuthSigningAlgValues: ['RS256', 'PS256', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
+      dPoPSigningAlgValues: ['ES256', 'Ed25519'],
+    },
     clients: [
       {
         ...device,
         client_id: options.gatewayClientId,
         client_name: 'Porchlight gateway',
-        grant_types: [DEVICE_CODE, 'refresh_token'],
-        ...(gatewaySecret === undefined
-          ? { token_endpoint_auth_method: 'none' as const }
-          : { token_endpoint_auth_method: gatewayAuthentication, client_secret: gatewaySecret }),
+        grant_types: options.gatewayGrants?.map((grant) => (grant === 'jwt_bearer' ? JWT_BEARER : grant)) ?? [
+          DEVICE_CODE,
+          'refresh_token',
+        ],
+        ...(options.dpopBound === true && { dpop_bound_access_tokens: true }),
+        ...gatewayProof(options),
       },
       {
         ...device,
@@ -57,19 +75,27 @@ export function configuration(
       ...(options.clients ?? []),
     ],
     scopes: ['openid', 'offline_access', 'profile', 'address'],
-    claims: { openid: ['sub'], profile: ['name', 'zoneinfo'], address: ['address'] },
+    // No standard claim has coordinates: these two are the demo's own (OpenID Connect Core section 5.1.2).
+    claims: { openid: ['sub'], profile: ['name', 'zoneinfo'], address: ['address', 'latitude', 'longitude'] },
     findAccount: (_ctx, id) => ({
       accountId: id,
       claims: () => ({
-        sub: id,
         name: id,
         zoneinfo: 'Europe/Berlin',
-        address: { locality: 'Berlin', country: 'DE' },
+        address: { street_address: 'Panoramastraße 1A', postal_code: '10178', locality: 'Berlin', country: 'DE' },
+        latitude: 52.520815,
+        longitude: 13.409419,
+        ...options.claims,
+        sub: id,
       }),
     }),
     features: {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
+      dPoP: {
+        enabled: dpop !== 'off',
+        ...(dpop === 'nonce' && { nonceSecret: randomBytes(32), requireNonce: () => true }),
+      },
       revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
       introspection: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
       deviceFlow: {
@@ -95,7 +121,7 @@ export function configuration(
         defaultResource: (_ctx, client, oneOf) =>
           // A single resource, or none: a token is for one thing. The phone always means the lamps.
           (Array.isArray(oneOf) ? oneOf[0] : oneOf) ?? (client?.clientId === phone.client_id ? audience : []),
-        useGrantedResource: () => true,
+        useGrantedResource: () => options.useGrantedResource ?? true,
         getResourceServerInfo: (_ctx, resource) => ({
           scope: [...scopes, 'other:thing'].join(' '),
           audience: resource,
@@ -105,6 +131,15 @@ export function configuration(
         }),
       },
     },
+    ...(options.audienceAsArray === true && {
+      formats: {
+        customizers: {
+          jwt: (_ctx, _token, parts) => {
+            parts.payload['aud'] = [String(parts.payload['aud']), 'https://elsewhere.example/'];
+          },
+        },
+      },
+    }),
     issueRefreshToken: (_ctx, client, code) =>
       client.grantTypeAllowed('refresh_token') && code.scopes.has('offline_access'),
     rotateRefreshToken: rotate,

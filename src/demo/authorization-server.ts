@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { JWK } from 'jose';
 import type { Configuration, default as Provider } from 'oidc-provider';
 import { PorchlightError } from '../errors.ts';
 import { configuration, scopesOf } from './authorization-configuration.ts';
 import { html, interact } from './authorization-interaction.ts';
+import { offerJwtBearer } from './authorization-jwt-bearer.ts';
 import { type Algorithm, mint, signingKey } from './authorization-keys.ts';
 import { Memory } from './authorization-memory.ts';
 import { page } from './authorization-pages.ts';
@@ -26,9 +28,25 @@ export interface AuthorizationServerOptions {
   readonly algorithm?: Algorithm;
   /** Who owns the lamps. Default: owner. */
   readonly account?: string;
+  /** What everybody's claims say beyond, or instead of, the demo's home in Berlin. */
+  readonly claims?: Readonly<Record<string, unknown>>;
   /** With a secret the gateway is a confidential client; default: a public one. */
   readonly gatewaySecret?: string;
   readonly gatewayAuthentication?: 'client_secret_basic' | 'client_secret_post';
+  /** The public half of the gateway's key: it then proves itself by private_key_jwt. */
+  readonly gatewayKey?: JWK;
+  /** The gateway's grants. Default: device_code and refresh_token. */
+  readonly gatewayGrants?: readonly ('client_credentials' | 'jwt_bearer')[];
+  /** Accounts that a signed assertion may speak for (grant jwt_bearer). */
+  readonly preApproved?: readonly string[];
+  /** DPoP (RFC 9449): not known, offered, or with a nonce of the server's in every proof. Default: off. */
+  readonly dpop?: 'off' | 'offered' | 'nonce';
+  /** A gateway that brings its tokens without a proof gets none. Default: false. */
+  readonly dpopBound?: boolean;
+  /** Command tokens name their audience as an array (RFC 7519 section 4.1.3 allows both). Default: false. */
+  readonly audienceAsArray?: boolean;
+  /** A token asked for without a resource is for the one granted, and else for the userinfo endpoint. Default: true. */
+  readonly useGrantedResource?: boolean;
   /** Refresh tokens are used once. Default: true. */
   readonly rotate?: boolean;
   /** Named in the device authorization response. Default: none is named, which means 5 s (RFC 8628 section 3.2). */
@@ -73,6 +91,8 @@ export async function startAuthorizationServer(options: AuthorizationServerOptio
   const server = createServer((request, response) => answer(request, response));
   const issuer = `http://127.0.0.1:${await listen(server, port)}`;
   const provider = new ProviderClass(issuer, configuration(options, algorithm, memory, key, phone));
+  if (options.gatewayGrants?.includes('jwt_bearer'))
+    offerJwtBearer(provider, options, options.gatewayKey === undefined ? [] : [options.gatewayKey]);
   const { intervalSeconds: interval } = options;
   if (interval !== undefined)
     provider.use(async (ctx, next) => {

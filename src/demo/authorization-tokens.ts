@@ -2,6 +2,8 @@ import { PorchlightError } from '../errors.ts';
 
 /** The device flow's grant type (RFC 8628 section 3.4). */
 export const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code';
+/** An authorization grant that the client signs itself (RFC 7523 section 2.1). */
+export const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 
 export interface TokenWish {
   readonly audience?: string;

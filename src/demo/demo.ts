@@ -29,6 +29,7 @@ export interface DemoParts {
 }
 
 const Available = z.array(z.object({ available: z.boolean() }));
+const AtHome = z.object({ home: z.object({ locality: z.string(), latitude: z.number(), longitude: z.number() }) });
 
 const AUDIENCE = 'https://porchlight.example/demo';
 
@@ -90,7 +91,7 @@ async function gateway(
     authorization: {
       issuer: server.issuer,
       client_id: server.gateway.client_id,
-      scopes: ['openid', 'offline_access', 'profile'],
+      scopes: ['openid', 'offline_access', 'profile', 'address'],
     },
     access: { audience: AUDIENCE, unsigned: 'allow' },
     mqtt: { url },
@@ -144,6 +145,9 @@ async function show(
   io.stdout(`${green('Approved.')} The gateway may act now; nobody needs to approve it again.\n\n`);
   if (!(await until(async () => Available.parse(await ask('/api/lights')).every(({ available }) => available), signal)))
     return;
+  const at = AtHome.safeParse(await ask('/api/status')).data?.home;
+  if (at !== undefined)
+    io.stdout(`Home, as the owner lets it be read: ${at.locality}, about ${at.latitude}, ${at.longitude}.\n\n`);
   const token = await server.tokenFor();
   if (!parts.once) return tryIt(parts, folder, url, token, signal);
   const phone = await startPhone(url);

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { loadConfig, loadHouse } from '../config/load.ts';
 import type { HouseConfig } from '../config/schema.ts';
+import { dialectLimits } from '../dialect-limits.ts';
 import { asPorchlightError } from '../errors.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
 import { namesIn, type Places } from './places.ts';
@@ -30,7 +31,7 @@ export async function lookAtConfiguration(
   const options = { env: await withCredentials(env, run), ...(path !== undefined && { path }) };
   try {
     const { config, path: read, warnings } = await loadConfig(options);
-    const findings = warnings.map((line) => warn(CHECK, line));
+    const findings = [...warnings, ...dialectLimits(config)].map((line) => warn(CHECK, line));
     return { findings: [ok(CHECK, `${read} is valid`), ...findings], config, chosen: true, complete: true };
   } catch (thrown) {
     return partly(asPorchlightError(thrown).message, asPorchlightError(thrown).hint, options);

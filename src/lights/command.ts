@@ -4,9 +4,18 @@ import type { Outcome } from './outcome.ts';
 
 /** By what right a command comes. `broker`: the local MQTT tree; `local`: the gateway's own socket, whose file mode is the authority. */
 export type Credential =
-  | { readonly kind: 'bearer'; readonly token: string | undefined }
+  | { readonly kind: 'bearer'; readonly token: string | undefined; readonly proof?: Proof }
   | { readonly kind: 'broker' }
   | { readonly kind: 'local' };
+
+/** The proof that came with a command (a JWT, unread) and the message that it must fit, octet by octet. */
+export interface Proof {
+  readonly jwt: string;
+  readonly topic: string;
+  /** As the message named it, also where it is not answered to. */
+  readonly responseTopic?: string;
+  readonly payload: Uint8Array;
+}
 
 /** One command, whichever way it came. */
 export interface Command {

@@ -161,9 +161,10 @@ export class Light {
     this.#late(order, new PorchlightError('unreachable'));
   }
 
+  /** Its time is up. Where that was the end of a right to act (a token's, say), the right's own words are the better answer. */
   #late(order: Order, thrown: unknown): void {
     if ((order.expiresAt ?? Number.POSITIVE_INFINITY) <= order.until) this.#settle(order, { outcome: 'expired' });
-    else this.#fail(order, thrown);
+    else this.#fail(order, order.refusal?.() ?? thrown);
   }
 
   async #run(): Promise<void> {
@@ -225,14 +226,16 @@ export class Light {
     await this.#hearOut(lamp, { batch, written, model: lamp.model });
   }
 
-  /** Last judgement before a write: what the model lacks is refused, what is too late has expired. */
+  /**
+   * Last judgement before a write: what the model lacks is refused; what is too late, or not allowed any more, is not written,
+   * however long the link took to be ready.
+   */
   #judge(model: Model): void {
     for (const order of this.#desired.orders()) {
-      const refusal = refusalBy(order.change, model);
+      const late = deadlineOf(order) <= this.#clock.monotonic();
+      const refusal = refusalBy(order.change, model) ?? (late ? undefined : order.refusal?.());
       if (refusal !== undefined) this.#fail(order, refusal);
-      else if ((order.expiresAt ?? Number.POSITIVE_INFINITY) <= this.#clock.monotonic()) {
-        this.#settle(order, { outcome: 'expired' });
-      }
+      else if (late) this.#late(order, new PorchlightError('unreachable'));
     }
   }
 

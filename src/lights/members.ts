@@ -9,9 +9,16 @@ export function bad(message: string, hint?: string): PorchlightError {
   return new PorchlightError('bad_command', message, hint === undefined ? {} : { hint });
 }
 
+/** What is more likely a token in the wrong place than a name. Messages reach topics and the audit trail, so it is not repeated. */
+const TOKEN_LIKE = /(?=\S*\d)(?=\S*[a-z])(?=\S*[A-Z])[\w+/=.~-]{20}|(?=\S*\d)(?=\S*[a-z])[\w+/=.~-]{32}/;
+
+/** Is this more likely a token in the wrong place than a name? */
+export const isTokenLike = (name: string): boolean => TOKEN_LIKE.test(name);
+
 /** A name from outside as it may appear in a message: quoted, at most 40 characters, printable ASCII. */
 export function quoted(name: string): string {
   const clean = name.slice(0, 40).replace(/[^\x20-\x7e]|["\\]/g, '?');
+  if (isTokenLike(clean)) return 'what looks like a token';
   return `"${clean}${name.length > 40 ? '...' : ''}"`;
 }
 

@@ -1,3 +1,4 @@
+import type { PorchlightError } from '../errors.ts';
 import type { Attribute } from './agree.ts';
 import type { LightChange } from './change.ts';
 import { defined } from './members.ts';
@@ -14,6 +15,8 @@ export interface Asked {
   readonly until: number;
   /** The sender's own limit: after it the command has `expired`. */
   readonly expiresAt?: number;
+  /** Asked right before each write: why it must not be carried out any more; undefined: it still may. It must not throw. */
+  readonly refusal?: () => PorchlightError | undefined;
 }
 
 /** One command on its way. */

@@ -1,26 +1,27 @@
 import type { IPublishPacket } from 'mqtt';
 import { PorchlightError } from '../errors.ts';
 import { type ReadBody, readCommandBody } from '../lights/change.ts';
-import type { Command, Credential } from '../lights/command.ts';
+import type { Command, Credential, Proof } from '../lights/command.ts';
 import type { CommandTopic } from './topics.ts';
 
 type UserProperties = NonNullable<NonNullable<IPublishPacket['properties']>['userProperties']>;
 
 /**
  * One message as a command; what is wrong with its payload is the command's `problem`. `now` is monotonic, in milliseconds.
- * Throws `token_invalid`: more than one token, or not a bearer token.
+ * Throws `token_invalid`: more than one token, or not a bearer token; `proof_invalid`: more than one proof.
  */
 export function readCommand(topic: CommandTopic, payload: Uint8Array, packet: IPublishPacket, now: number): Command {
   const properties = packet.properties ?? {};
   const read = readCommandBody(payload, topic.kind);
   const sentAt = sentAtOf(read, properties.userProperties);
+  const proof = topic.tree === 'local' ? undefined : proofOf(packet, payload);
   const body = Number.isNaN(sentAt) ? { ...read, problem: read.problem ?? NO_TIME } : read;
   const expiresAt = expiryOf(body, properties.messageExpiryInterval, now);
   return {
     kind: topic.kind,
     target: topic.target,
     change: body.change,
-    credential: credentialOf(topic, body, properties.userProperties),
+    credential: credentialOf(topic, body, properties.userProperties, proof),
     receivedAt: now,
     retained: packet.retain,
     ...(body.problem === undefined ? {} : { problem: body.problem }),
@@ -41,7 +42,12 @@ const NO_TIME = new PorchlightError('bad_command', 'The user property "sent_at" 
 
 const BEARER = /^bearer +(\S.*)$/i;
 
-function credentialOf(topic: CommandTopic, body: ReadBody, properties: UserProperties | undefined): Credential {
+function credentialOf(
+  topic: CommandTopic,
+  body: ReadBody,
+  properties: UserProperties | undefined,
+  proof: Proof | undefined,
+): Credential {
   if (topic.tree === 'local') return { kind: 'broker' };
   const property = single(properties, 'authorization');
   if (property === 'many') throw new PorchlightError('token_invalid', 'The command carried more than one token.');
@@ -54,7 +60,16 @@ function credentialOf(topic: CommandTopic, body: ReadBody, properties: UserPrope
   if (fromProperty !== undefined && fromMember !== undefined && fromProperty !== fromMember) {
     throw new PorchlightError('token_invalid', 'The command carried two different tokens.');
   }
-  return { kind: 'bearer', token: fromProperty ?? fromMember };
+  return { kind: 'bearer', token: fromProperty ?? fromMember, ...(proof === undefined ? {} : { proof }) };
+}
+
+/** The proof that came with the message, and what of the message it must fit. A proof has one signer, so two are none. */
+function proofOf({ topic, properties = {} }: IPublishPacket, payload: Uint8Array): Proof | undefined {
+  const { userProperties, responseTopic } = properties;
+  const jwt = single(userProperties, 'proof');
+  if (jwt === undefined) return undefined;
+  if (jwt === 'many') throw new PorchlightError('proof_invalid', 'The command carried more than one proof.');
+  return { jwt, topic, payload, ...(responseTopic === undefined ? {} : { responseTopic }) };
 }
 
 /** The sooner of the sender's `expires_in` and the broker's Message Expiry Interval (the seconds that are left of it). */

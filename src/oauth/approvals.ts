@@ -53,6 +53,8 @@ interface Flow {
   readonly withdraw: AbortController;
   /** Set once it is shown. */
   code?: DeviceCode;
+  /** The server has given tokens for it. */
+  approved?: true;
 }
 
 /** Getting approved: asks for codes, shows them, waits for the person. One flow at a time. */
@@ -156,13 +158,14 @@ export class Approvals {
         withdrawn: flow.withdraw.signal,
         onFault: onProblem,
       });
+      flow.approved = true;
       onCode(undefined);
       if (flow.withdraw.signal.reason === 'discard') await discard(tokens, signal);
       else await accept(tokens, signal);
     } catch (thrown) {
       const problem = asPorchlightError(thrown);
       if (flow.code === undefined) this.#answer((asked) => asked.reject(problem));
-      this.#failed(problem, flow.withdraw.signal, signal);
+      this.#failed(problem, flow, signal);
     } finally {
       this.#flow = undefined;
       if (flow.code !== undefined) onCode(undefined);
@@ -178,7 +181,8 @@ export class Approvals {
       return reply.value;
     }
     // Authentik throttles this endpoint with slow_down and 429 (goauthentik: device_backchannel.py); it passes.
-    const passes = reply.kind === 'fault' || (reply.kind === 'refused' && reply.error === 'slow_down');
+    // An answer that makes no sense decides nothing either: a server in mid-update heals, a wrong configuration does not.
+    const passes = reply.kind === 'refused' ? reply.error === 'slow_down' : reply.problem.code !== 'config_invalid';
     const problem =
       reply.kind === 'refused'
         ? passes
@@ -196,11 +200,12 @@ export class Approvals {
     return undefined;
   }
 
-  #failed(problem: PorchlightError, withdrawn: AbortSignal, signal: AbortSignal): void {
+  #failed(problem: PorchlightError, { withdraw, approved }: Flow, signal: AbortSignal): void {
     const { log, onProblem, onRefused } = this.#parts;
-    if (signal.aborted || withdrawn.aborted) return;
+    if (signal.aborted || withdraw.signal.aborted) return;
     log.warn({ code: problem.code, problem: problem.message }, 'not approved');
-    if (problem.code === 'approval_expired') {
+    // Nobody decided anything: the code is used up, and is replaced like one that expired, as often and no more.
+    if (problem.code === 'approval_expired' || (problem.code === 'server_answer' && approved === undefined)) {
       this.#expired += 1;
       onProblem(problem);
     } else onRefused(problem);

@@ -88,12 +88,12 @@ function isCode(code: string): boolean {
 }
 
 /**
- * An address that a person may be sent to: printable without blanks (URL parsing silently drops tabs and newlines, so the text is
- * judged), https, or http beside an issuer on this machine, and no user name that could pose as a host.
+ * An address that a person may be sent to, as RFC 3986 writes it: ASCII without blanks (URL parsing silently drops tabs and
+ * newlines, so the text is judged; a name in another script comes as `xn--`, and can not pose as one that it only looks like),
+ * https, or http beside an issuer on this machine, and no user name that could pose as a host.
  */
 function isShowable(text: string, issuer: URL): boolean {
-  if (text.length > 2048 || printable(text, 2048) !== text || /[\s"'<>\\^`{|}]/.test(text) || !URL.canParse(text))
-    return false;
+  if (text.length > 2048 || /[^\x21-\x7e]|["'<>\\^`{|}]/.test(text) || !URL.canParse(text)) return false;
   const url = new URL(text);
   const plain = url.protocol === 'http:' && issuer.protocol === 'http:' && isLoopback(issuer);
   return (url.protocol === 'https:' || plain) && url.username === '' && url.password === '' && url.hostname !== '';

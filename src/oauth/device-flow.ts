@@ -52,15 +52,20 @@ export async function awaitApproval(server: Poller, code: DeviceCode, options: P
       onFault?.(reply.problem);
       // Section 3.5: doubling is RECOMMENDED after a connection timeout.
       const doubled = Math.max(interval, Math.min(LONGEST_GAP, interval * 2 ** Math.min(faults, 20)));
-      gap = Math.max(doubled, Math.min(reply.retryAfter ?? 0, LONGEST_PATIENCE));
+      gap = patient(doubled, reply);
       continue;
     }
     if (faults > 0) onFault?.(undefined);
     faults = 0;
-    if (reply.error === 'slow_down') interval += SLOW_DOWN;
+    if (reply.error === 'slow_down')
+      interval = Math.max(interval + SLOW_DOWN, Math.min(reply.interval ?? 0, LONGEST_PATIENCE));
     else if (reply.error !== 'authorization_pending') throw verdict(reply.error, reply.description);
-    gap = interval;
+    gap = patient(interval, reply);
   }
+}
+
+function patient(gap: number, { retryAfter = 0 }: { readonly retryAfter?: number }): number {
+  return Math.max(gap, Math.min(retryAfter, LONGEST_PATIENCE));
 }
 
 /** Why a refused request is refused, as a person would say it. */
@@ -73,17 +78,17 @@ export function verdict(error: string, description?: string): PorchlightError {
     case 'expired_token':
       return new PorchlightError('approval_expired');
   }
-  const reason = REFUSALS[error] ?? `The authorization server refused this gateway (${error})`;
+  const reason = REFUSALS.get(error) ?? `The authorization server refused this gateway (${error})`;
   const words = description === undefined ? '.' : `: ${description}${/[.!?]$/.test(description) ? '' : '.'}`;
   return new PorchlightError('server_refused', `${reason}${words}`);
 }
 
-const REFUSALS: Readonly<Record<string, string>> = {
-  invalid_client: 'The authorization server does not accept this gateway as its client (invalid_client)',
-  unauthorized_client: 'The authorization server does not let this client use device codes (unauthorized_client)',
-  unsupported_grant_type: 'The authorization server does not offer device codes (unsupported_grant_type)',
-  invalid_scope: 'The authorization server does not know a scope that is asked for (invalid_scope)',
-  invalid_target: 'The authorization server does not know the resource that is asked for (invalid_target)',
-  invalid_grant: 'The code is not valid any more (invalid_grant)',
-  invalid_request: 'The authorization server does not understand the request (invalid_request)',
-};
+const REFUSALS: ReadonlyMap<string, string> = new Map([
+  ['invalid_client', 'The authorization server does not accept this gateway as its client (invalid_client)'],
+  ['unauthorized_client', 'The authorization server does not let this client use device codes (unauthorized_client)'],
+  ['unsupported_grant_type', 'The authorization server does not offer device codes (unsupported_grant_type)'],
+  ['invalid_scope', 'The authorization server does not know a scope that is asked for (invalid_scope)'],
+  ['invalid_target', 'The authorization server does not know the resource that is asked for (invalid_target)'],
+  ['invalid_grant', 'The code is not valid any more (invalid_grant)'],
+  ['invalid_request', 'The authorization server does not understand the request (invalid_request)'],
+]);

@@ -18,7 +18,11 @@ const ENDPOINTS = [
 export type EndpointName = (typeof ENDPOINTS)[number][1];
 
 /** What is known about an authorization server: the members of RFC 8414 that this gateway uses, each address checked. */
-export type ServerMetadata = { readonly issuer: string } & { readonly [E in EndpointName]?: string };
+export type ServerMetadata = {
+  readonly issuer: string;
+  /** RFC 9449 section 5.1: with which algorithms proofs may be signed; absent: the server does not say that it knows DPoP. */
+  readonly dpop_signing_alg_values_supported?: string[];
+} & { readonly [E in EndpointName]?: string };
 
 export interface DiscoverOptions {
   readonly fetch: Fetch;
@@ -37,7 +41,12 @@ export interface DiscoverOptions {
 export async function discover(issuer: string, options: DiscoverOptions): Promise<ServerMetadata> {
   const url = parseIssuer(issuer);
   const needs = options.needs ?? ['device_authorization_endpoint', 'token_endpoint'];
-  const given = readEndpoints(fromHand(options.endpoints ?? {}), url, () => 'config_invalid');
+  const preset = fromHand(options.dialect?.endpoints?.(url) ?? {});
+  const given = readEndpoints(
+    { ...preset, ...present(fromHand(options.endpoints ?? {})) },
+    url,
+    () => 'config_invalid',
+  );
   if (missing(given, needs) === undefined) return { issuer, ...given };
 
   let problem: PorchlightError | undefined;
@@ -48,6 +57,7 @@ export async function discover(issuer: string, options: DiscoverOptions): Promis
       const matters = (name: EndpointName): boolean => needs.includes(name) && given[name] === undefined;
       const metadata = {
         issuer,
+        ...readAlgorithms(reply.value.dpop_signing_alg_values_supported),
         ...readEndpoints(reply.value, url, (name) => (matters(name) ? 'server_answer' : undefined)),
         ...given,
       };
@@ -92,6 +102,16 @@ function fromHand(endpoints: Endpoints): Partial<Record<EndpointName, unknown>> 
   return Object.fromEntries(ENDPOINTS.map(([key, name]) => [name, endpoints[key]]));
 }
 
+function present<T extends object>(value: T): Partial<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as Partial<T>;
+}
+
+function readAlgorithms(value: unknown): Pick<ServerMetadata, 'dpop_signing_alg_values_supported'> {
+  if (!Array.isArray(value)) return {};
+  const names = value.filter((name): name is string => typeof name === 'string' && name.length <= 20).slice(0, 32);
+  return { dpop_signing_alg_values_supported: names };
+}
+
 /** Each endpoint that is there, checked: https, or http where the issuer itself is this machine. */
 function readEndpoints(
   document: Partial<Record<EndpointName, unknown>>,
@@ -102,7 +122,7 @@ function readEndpoints(
   for (const [, name] of ENDPOINTS) {
     const value = document[name];
     if (value === undefined || value === null) continue;
-    if (typeof value === 'string' && isUsable(value, issuer)) found[name] = value;
+    if (typeof value === 'string' && isTrustworthy(value, issuer)) found[name] = value;
     else {
       const code = complaint(name);
       if (code !== undefined)
@@ -112,7 +132,8 @@ function readEndpoints(
   return found;
 }
 
-function isUsable(text: string, issuer: URL): boolean {
+/** May a token, or what gets one, be sent there? https, or http where the issuer itself is this machine, and no user name. */
+export function isTrustworthy(text: string, issuer: URL): boolean {
   if (text.length > 2048 || !URL.canParse(text)) return false;
   const url = new URL(text);
   const plain = url.protocol === 'http:' && isLoopback(issuer) && isLoopback(url);

@@ -18,7 +18,10 @@ export interface AuthorizationOptions {
   readonly issuer: string;
   readonly client_id: string;
   readonly client_secret?: string | undefined;
-  /** `private_key_jwt` is accepted here and refused when used: not part of this version. */
+  /** A private key that signs (PEM, PKCS #8, or a JWK): for `private_key_jwt` and the grant `jwt_bearer`. */
+  readonly client_key?: string | undefined;
+  readonly client_key_id?: string | undefined;
+  readonly client_key_algorithm?: 'RS256' | 'PS256' | 'ES256' | 'ES384' | 'ES512' | 'EdDSA' | 'Ed25519' | undefined;
   readonly client_authentication: 'none' | 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt';
   readonly scopes: readonly string[];
   /** RFC 8707: what the access token is for. */
@@ -26,6 +29,24 @@ export interface AuthorizationOptions {
   /** The only subject that may approve; absent: the first who does, pinned. */
   readonly owner?: string | undefined;
   readonly endpoints?: Endpoints | undefined;
+  /** The configuration refuses the last two, which have their place here and are not done. */
+  readonly grant?:
+    | 'device_code'
+    | 'jwt_bearer'
+    | 'client_credentials'
+    | 'authorization_code'
+    | 'saml2_bearer'
+    | undefined;
+  /** What the assertion of `jwt_bearer` says (RFC 7523 section 3). */
+  readonly assertion?:
+    | {
+        readonly subject?: string | undefined;
+        readonly issuer?: string | undefined;
+        readonly audience?: string | undefined;
+      }
+    | undefined;
+  /** RFC 9449. Default: off. */
+  readonly dpop?: 'auto' | 'required' | 'off' | undefined;
 }
 
 /** True for a host that never leaves this machine: localhost and its sub-domains, 127.0.0.0/8, ::1. */

@@ -2,10 +2,11 @@ import { PorchlightError } from '../errors.ts';
 import { sleep } from '../task-group.ts';
 import { type BackOff, backOff } from './back-off.ts';
 import { verdict } from './device-flow.ts';
+import type { Identity } from './identity.ts';
 import type { Reply } from './wire.ts';
 
 export interface OwnerParts {
-  readonly server: { subjectOf(idToken: string, signal: AbortSignal): Promise<Reply<string>> };
+  readonly server: { identityOf(idToken: string, signal: AbortSignal): Promise<Reply<Identity>> };
   readonly random: () => number;
   readonly onProblem: (problem: PorchlightError) => void;
 }
@@ -15,16 +16,16 @@ const KEY_TRIES = 8;
 const KEYS_AGAIN: BackOff = { first: 1_000, longest: 30_000 };
 
 /**
- * The subject of an approval's id_token. The approval is in hand and can not be had again, so keys that are out of reach are
+ * Whom an approval's id_token names. The approval is in hand and can not be had again, so keys that are out of reach are
  * asked for again. Rejects with `server_answer`, `server_unreachable` or `stopping`.
  */
 export async function whoApproved(
   idToken: string,
   { server, random, onProblem }: OwnerParts,
   signal: AbortSignal,
-): Promise<string> {
+): Promise<Identity> {
   for (let failures = 1; ; failures += 1) {
-    const reply = await server.subjectOf(idToken, signal);
+    const reply = await server.identityOf(idToken, signal);
     if (reply.kind === 'answered') return reply.value;
     if (reply.kind === 'refused') throw verdict(reply.error, reply.description);
     if (reply.kind === 'nonsense' || failures === KEY_TRIES) throw reply.problem;

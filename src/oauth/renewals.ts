@@ -8,6 +8,9 @@ import { Wake } from './wake.ts';
 /** A refresh that failed in a way that may pass is tried again after 1, 2, 4 ... 300 s. */
 const RETRY: BackOff = { first: 1_000, longest: 300_000 };
 
+/** However short the life that a server gives its tokens, it is not asked more often than this. */
+const PACE = 1_000;
+
 /**
  * When told to stop in mid-refresh, the answer is waited for this long: it may hold the only refresh token that still works
  * (RFC 9700 section 4.14.2, rotation). The whole daemon has 5 s to stop.
@@ -43,6 +46,7 @@ export class Renewals {
   #underWay: Promise<void> | undefined;
   #faults = 0;
   #retryAt = Number.NEGATIVE_INFINITY;
+  #lastAt = Number.NEGATIVE_INFINITY;
 
   constructor(parts: RenewalParts) {
     this.#parts = parts;
@@ -94,12 +98,13 @@ export class Renewals {
 
   #due(current: Grant | undefined): number {
     if (current?.record.refresh_token === undefined) return Number.POSITIVE_INFINITY;
-    return Math.max(current.due, this.#retryAt);
+    return Math.max(current.due, this.#retryAt, this.#lastAt + PACE);
   }
 
   async #attempt(signal: AbortSignal): Promise<void> {
     const { clock, random, log, renew, onProblem } = this.#parts;
     let renewal: Renewal;
+    this.#lastAt = clock.monotonic();
     try {
       renewal = await patiently(signal, renew);
     } catch (thrown) {

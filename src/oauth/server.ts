@@ -1,31 +1,36 @@
-import type { JSONWebKeySet } from 'jose';
 import {
   type Client,
   type ClientAuth,
-  ClientSecretBasic,
-  ClientSecretPost,
-  customFetch,
   deviceAuthorizationRequest,
   deviceCodeGrantRequest,
-  None,
+  introspectionRequest,
   refreshTokenGrantRequest,
   revocationRequest,
 } from 'oauth4webapi';
 import { asPorchlightError, PorchlightError } from '../errors.ts';
 import type { Clock } from '../lights/port.ts';
+import { readSigningKey, type SigningKey } from './assertion.ts';
+import { clientAuthentication } from './client-authentication.ts';
 import { type DeviceCode, readDeviceCode } from './device-code.ts';
 import type { Dialect } from './dialects/dialect.ts';
 import { discover, type EndpointName, type ServerMetadata } from './discovery.ts';
-import { readKeys, verifyIdToken } from './id-token.ts';
+import { type DpopKey, Nonces, Proofs, proverOf } from './dpop.ts';
+import { Echo } from './echo.ts';
+import type { Identity } from './identity.ts';
+import { blamedOnClock, isMachine, machineRequest } from './machine-request.ts';
 import { type AuthorizationOptions, type Fetch, parseIssuer } from './options.ts';
+import { PublishedKeys } from './published-keys.ts';
+import { askResource, type Credential, type ResourceReply } from './resource.ts';
 import { readTokens, type TokenAnswer } from './tokens.ts';
-import { ask, nonsense, type Reply, type Wire } from './wire.ts';
+import { ask, type Reply, type SendOptions, type Wire } from './wire.ts';
 
 export interface ServerParts {
   readonly options: AuthorizationOptions;
   readonly fetch: Fetch;
   readonly clock: Clock;
   readonly dialect: Dialect;
+  /** May the wall clock be believed? Default: yes. */
+  readonly clockTrusted?: (() => boolean) | undefined;
 }
 
 /** Metadata is read again after a day, and after any answer that looks as if the server had moved. */
@@ -35,23 +40,32 @@ const METADATA_LIFE = 86_400_000;
 export class Server {
   readonly #parts: ServerParts;
   #metadata: { readonly value: ServerMetadata; readonly stale: number } | undefined;
-  #keys: JSONWebKeySet | undefined;
+  readonly #keys = new PublishedKeys();
+  readonly #echo = new Echo();
+  readonly #nonces = new Nonces();
+  readonly #proofs: Proofs;
+  #authenticated: ClientAuth | undefined;
+  #signing: SigningKey | undefined;
 
   constructor(parts: ServerParts) {
     this.#parts = parts;
+    this.#proofs = new Proofs(parts.options);
+  }
+
+  /** What the server publishes, or the configuration says. Rejects with why it can not be had. */
+  metadata(signal: AbortSignal): Promise<ServerMetadata> {
+    return this.#discover(signal);
   }
 
   /** Device authorization request (RFC 8628 section 3.1). */
   start(signal: AbortSignal): Promise<Reply<DeviceCode>> {
     const { options, clock } = this.#parts;
-    const parameters = new URLSearchParams();
-    if (options.scopes.length > 0) parameters.set('scope', options.scopes.join(' '));
-    if (options.resource !== undefined) parameters.set('resource', options.resource);
-    return this.#with(signal, async (metadata, wire) =>
+    return this.#with(signal, (metadata, wire) =>
       ask(
         wire,
         'device_authorization',
-        async (send) => deviceAuthorizationRequest(metadata, this.#client(), this.#authentication(), parameters, send),
+        async (send) =>
+          deviceAuthorizationRequest(metadata, this.#client(), this.#authentication(), this.#wishes(), send),
         (body) => readDeviceCode(body, parseIssuer(options.issuer), clock),
       ),
     );
@@ -60,31 +74,44 @@ export class Server {
   /** One poll: device access token request (RFC 8628 section 3.4). */
   redeem(deviceCode: string, signal: AbortSignal): Promise<Reply<TokenAnswer>> {
     return this.#with(signal, async (metadata, wire) =>
-      ask(
-        wire,
-        'token',
-        async (send) =>
-          deviceCodeGrantRequest(metadata, this.#client(), this.#authentication(), deviceCode, {
-            ...send,
-            additionalParameters: this.#resource(),
-          }),
-        async (body) => readTokens(metadata, this.#client(), body),
+      this.#tokens(metadata, wire, await this.#proofs.keyOf(deviceCode, metadata), async (send) =>
+        deviceCodeGrantRequest(metadata, this.#client(), this.#authentication(), deviceCode, {
+          ...send,
+          additionalParameters: this.#resource(),
+        }),
       ),
     );
   }
 
-  /** Refresh (RFC 6749 section 6). The scope is left out: what was granted stays granted. */
-  refresh(refreshToken: string, signal: AbortSignal): Promise<Reply<TokenAnswer>> {
+  /**
+   * Refresh (RFC 6749 section 6). The scope is left out: what was granted stays granted. `dpopKey`: what the grant's record holds.
+   */
+  refresh(
+    refreshToken: string,
+    signal: AbortSignal,
+    dpopKey?: Readonly<Record<string, unknown>> | undefined,
+  ): Promise<Reply<TokenAnswer>> {
     return this.#with(signal, async (metadata, wire) =>
-      ask(
-        wire,
-        'token',
-        async (send) =>
-          refreshTokenGrantRequest(metadata, this.#client(), this.#authentication(), refreshToken, {
-            ...send,
-            additionalParameters: this.#resource(),
-          }),
-        async (body) => readTokens(metadata, this.#client(), body),
+      this.#tokens(metadata, wire, await this.#proofs.restored(dpopKey), async (send) =>
+        refreshTokenGrantRequest(metadata, this.#client(), this.#authentication(), refreshToken, {
+          ...send,
+          additionalParameters: this.#resource(),
+        }),
+      ),
+    );
+  }
+
+  /** Tokens without a person: `jwt_bearer` (RFC 7523 section 2.1) or `client_credentials` (RFC 6749 section 4.4). */
+  obtain(signal: AbortSignal): Promise<Reply<TokenAnswer>> {
+    const { options, clock } = this.#parts;
+    return this.#with(signal, async (metadata, wire) =>
+      this.#tokens(metadata, wire, await this.#proofs.fresh(metadata), async (send) =>
+        machineRequest(
+          { options, clock, metadata, client: this.#client(), signingKey: this.#signingKey },
+          this.#authentication(),
+          this.#wishes(),
+          send,
+        ),
       ),
     );
   }
@@ -95,47 +122,51 @@ export class Server {
     token_type_hint: 'refresh_token' | 'access_token',
     signal: AbortSignal,
   ): Promise<Reply<boolean>> {
-    return this.#with(signal, async (metadata, wire) => {
-      if (metadata.revocation_endpoint === undefined) return { kind: 'answered', value: false };
-      const reply = await ask(
-        wire,
-        'revocation',
-        async (send) =>
-          revocationRequest(metadata, this.#client(), this.#authentication(), token, {
-            ...send,
-            additionalParameters: { token_type_hint },
-          }),
-        () => true,
-      );
-      return reply;
-    });
+    return this.#with(signal, (metadata, wire) => this.#revoke(metadata, wire, token, token_type_hint));
   }
 
-  /** Who approved: the subject of a verified id_token. The keys are fetched once more when it was signed by one that is new. */
-  subjectOf(idToken: string, signal: AbortSignal): Promise<Reply<string>> {
-    const { options, clock } = this.#parts;
-    return this.#with(signal, async (metadata, wire) => {
-      const jwks = metadata.jwks_uri;
-      if (jwks === undefined)
-        return { kind: 'nonsense', problem: nonsense('it publishes no keys to verify its id_token with') };
-      const fresh = this.#keys === undefined;
-      const keys = this.#keys === undefined ? await fetchKeys(wire, jwks) : answered(this.#keys);
-      if (keys.kind !== 'answered') return keys;
-      this.#keys = keys.value;
-      try {
-        const verdict = await verifyIdToken(idToken, keys.value, {
-          issuer: options.issuer,
-          client_id: options.client_id,
-          now: clock.wall(),
-        });
-        if (verdict !== 'stale_keys') return answered(verdict.subject);
-      } catch (thrown) {
-        return { kind: 'nonsense', problem: asPorchlightError(thrown, 'server_answer') };
-      }
-      this.#keys = undefined;
-      if (fresh) return { kind: 'nonsense', problem: nonsense('its id_token is signed by a key it does not publish') };
-      return this.subjectOf(idToken, signal);
+  /** What the server says of a token (RFC 7662 section 2). `not_offered`: there is no endpoint, or this client can not prove itself. */
+  async introspect(token: string, signal: AbortSignal): Promise<ResourceReply | 'not_offered'> {
+    if (this.#parts.options.client_authentication === 'none') return 'not_offered';
+    let offered = true;
+    const reply = await this.#with(signal, async (metadata, wire): Promise<ResourceReply> => {
+      offered = metadata.introspection_endpoint !== undefined;
+      if (!offered) return answered({});
+      return ask(
+        wire,
+        'introspection',
+        async (send) => introspectionRequest(metadata, this.#client(), this.#authentication(), token, send),
+        (body) => body,
+      );
     });
+    return offered ? reply : 'not_offered';
+  }
+
+  /** A GET at a resource, once, with the access token of a grant. */
+  async resource(
+    purpose: 'userinfo' | 'home',
+    url: string,
+    credential: Credential,
+    signal: AbortSignal,
+  ): Promise<ResourceReply> {
+    const { fetch, dialect, clock, options } = this.#parts;
+    const key = credential.token_type === 'DPoP' ? await this.#proofs.restored(credential.dpop_key) : undefined;
+    const prover = key && proverOf(key, this.#nonces, clock, credential.access_token);
+    const wire = { fetch, dialect, signal, echo: this.#echo, ...(prover === undefined ? {} : { prover }) };
+    return askResource(wire, purpose, { url, issuer: parseIssuer(options.issuer) }, credential);
+  }
+
+  /** Who approved: what a verified id_token says of them. */
+  identityOf(idToken: string, signal: AbortSignal): Promise<Reply<Identity>> {
+    const { options, clock, dialect } = this.#parts;
+    return this.#with(signal, ({ jwks_uri }, wire) =>
+      this.#keys.identityOf(idToken, wire, jwks_uri, {
+        issuer: options.issuer,
+        client_id: options.client_id,
+        now: clock.wall(),
+        person: dialect.commandTokens?.person,
+      }),
+    );
   }
 
   /** Discovers first, where that is still to do. A failed discovery is a reply like any other. */
@@ -143,7 +174,7 @@ export class Server {
     signal: AbortSignal,
     work: (metadata: ServerMetadata, wire: Wire) => Promise<Reply<T>>,
   ): Promise<Reply<T>> {
-    const { fetch, dialect } = this.#parts;
+    const { fetch, dialect, options, clockTrusted } = this.#parts;
     let metadata: ServerMetadata;
     try {
       metadata = await this.#discover(signal);
@@ -152,8 +183,9 @@ export class Server {
       const problem = asPorchlightError(thrown, 'server_unreachable');
       return problem.code === 'config_invalid' ? { kind: 'nonsense', problem } : { kind: 'fault', problem };
     }
-    const reply = await work(metadata, { fetch, dialect, signal });
+    const reply = await work(metadata, { fetch, dialect, signal, echo: this.#echo });
     if (reply.kind === 'fault' && reply.problem.code === 'server_answer') this.#metadata = undefined;
+    if (reply.kind === 'refused' && clockTrusted?.() === false) return blamedOnClock(options, reply.error) ?? reply;
     return reply;
   }
 
@@ -161,8 +193,11 @@ export class Server {
     const { options, fetch, dialect, clock } = this.#parts;
     const known = this.#metadata;
     if (known !== undefined && clock.monotonic() < known.stale) return known.value;
-    const needs: EndpointName[] = ['device_authorization_endpoint', 'token_endpoint'];
-    if (options.scopes.includes('openid')) needs.push('jwks_uri');
+    const needs: EndpointName[] = ['token_endpoint'];
+    if (!isMachine(options)) {
+      needs.unshift('device_authorization_endpoint');
+      if (options.scopes.includes('openid')) needs.push('jwks_uri');
+    }
     const value = await discover(options.issuer, {
       fetch,
       signal,
@@ -174,8 +209,49 @@ export class Server {
     return value;
   }
 
+  /** A request to the token endpoint, signed where there is a key; what may not be used is given back. */
+  async #tokens(
+    metadata: ServerMetadata,
+    wire: Wire,
+    key: DpopKey | undefined,
+    send: (options: SendOptions) => Promise<unknown>,
+  ): Promise<Reply<TokenAnswer>> {
+    const { options, dialect, clock } = this.#parts;
+    const signed = key === undefined ? wire : { ...wire, prover: proverOf(key, this.#nonces, clock) };
+    const reply = await ask(signed, 'token', send, (body) =>
+      readTokens(metadata, this.#client(), body, { dpop_key: key?.jwk, keeps: dialect.keeps }),
+    );
+    if (reply.kind !== 'answered' || options.dpop !== 'required' || reply.value.token_type === 'DPoP') return reply;
+    const { refresh_token, access_token } = reply.value;
+    if (refresh_token !== undefined) await this.#revoke(metadata, wire, refresh_token, 'refresh_token');
+    await this.#revoke(metadata, wire, access_token, 'access_token');
+    return { kind: 'nonsense', problem: bearerOnly() };
+  }
+
+  async #revoke(metadata: ServerMetadata, wire: Wire, token: string, token_type_hint: string): Promise<Reply<boolean>> {
+    if (metadata.revocation_endpoint === undefined) return answered(false);
+    return ask(
+      wire,
+      'revocation',
+      async (send) =>
+        revocationRequest(metadata, this.#client(), this.#authentication(), token, {
+          ...send,
+          additionalParameters: { token_type_hint },
+        }),
+      () => true,
+    );
+  }
+
   #client(): Client {
     return { client_id: this.#parts.options.client_id };
+  }
+
+  /** What is asked for: scopes, and what they are for. */
+  #wishes(): URLSearchParams {
+    const { scopes } = this.#parts.options;
+    const wishes = new URLSearchParams(scopes.length === 0 ? {} : { scope: scopes.join(' ') });
+    for (const [name, value] of this.#resource()) wishes.set(name, value);
+    return wishes;
   }
 
   #resource(): URLSearchParams {
@@ -183,33 +259,25 @@ export class Server {
     return new URLSearchParams(resource === undefined ? {} : { resource });
   }
 
-  /** RFC 6749 section 2.3. Throws `config_invalid` when a secret is needed and missing. */
+  /** Throws `config_invalid` when what the client proves itself with is missing or unfit. */
   #authentication(): ClientAuth {
-    const { client_authentication: method, client_secret: secret } = this.#parts.options;
-    if (method === 'none') return None();
-    if (method === 'private_key_jwt')
-      throw new PorchlightError(
-        'config_invalid',
-        'authorization.client_authentication: private_key_jwt is not part of this version.',
-        {
-          hint: 'Use none, client_secret_basic or client_secret_post.',
-        },
-      );
-    if (secret === undefined || secret === '')
-      throw new PorchlightError(
-        'config_invalid',
-        `authorization.client_authentication is ${method}, but there is no secret.`,
-        {
-          hint: 'Give authorization.client_secret_file, or a systemd credential of the name client_secret.',
-        },
-      );
-    return method === 'client_secret_basic' ? ClientSecretBasic(secret) : ClientSecretPost(secret);
+    const { options, clock, dialect } = this.#parts;
+    this.#authenticated ??= clientAuthentication(options, clock, this.#signingKey, dialect.assertionAudience);
+    return this.#authenticated;
   }
+
+  readonly #signingKey = (): SigningKey => {
+    this.#signing ??= readSigningKey(this.#parts.options);
+    return this.#signing;
+  };
 }
 
 const answered = <T>(value: T): Reply<T> => ({ kind: 'answered', value });
 
-function fetchKeys(wire: Wire, url: string): Promise<Reply<JSONWebKeySet>> {
-  const headers = { accept: 'application/json' };
-  return ask(wire, 'keys', (send) => send[customFetch](url, { method: 'GET', headers }), readKeys);
+function bearerOnly(): PorchlightError {
+  return new PorchlightError(
+    'server_refused',
+    'The authorization server gave tokens that whoever finds them can use, though authorization.dpop is required. They were given back.',
+    { hint: 'Have DPoP enabled for this client at the server, or set authorization.dpop: auto.' },
+  );
 }

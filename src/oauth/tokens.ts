@@ -4,6 +4,8 @@ import {
   processGenericTokenEndpointResponse,
   type TokenEndpointResponse,
 } from 'oauth4webapi';
+import { printable } from '../log.ts';
+import type { DpopJwk } from './dpop.ts';
 import { asResponse, nonsense } from './wire.ts';
 
 /** A token endpoint's answer, bounded. The access token is opaque to its client: nothing here looks into it. */
@@ -14,21 +16,39 @@ export interface TokenAnswer {
   readonly scope?: string;
   /** Seconds, positive; absent when the server did not say (or said nothing usable). */
   readonly expires_in?: number;
+  /** How the access token is shown at resources (RFC 9449 section 7.1). Default: Bearer. */
+  readonly token_type?: 'Bearer' | 'DPoP';
+  /**
+   * The private key that the request was signed with (RFC 9449). The refresh token of a public client is bound to it even where the
+   * access token is not (section 5), so it is kept with both kinds, and shown to nobody.
+   */
+  readonly dpop_key?: DpopJwk;
+  /** Members that the dialect keeps, as texts. */
+  readonly kept?: Readonly<Record<string, string>>;
 }
 
 /** Refreshing once a month is little enough: a longer life is not believed. */
 const LONGEST_LIFE = 30 * 86_400;
 /** JWTs with many groups reach 8 KiB; headers of most servers end at 16. */
 const LONGEST_TOKEN = 16_384;
+/** Addresses, mostly. */
+const LONGEST_KEPT = 2048;
 
 /**
- * Reads a token response (RFC 6749 section 5.1). Bearer tokens only. Throws `server_answer`.
+ * Reads a token response (RFC 6749 section 5.1, RFC 9449 section 5). Throws `server_answer`.
  * The id_token is set aside: it is judged by its own rules and our own clock.
  */
 export async function readTokens(
   as: AuthorizationServer,
   client: Client,
   body: Readonly<Record<string, unknown>>,
+  {
+    dpop_key,
+    keeps = [],
+  }: {
+    /** What the request was signed with. */ readonly dpop_key?: DpopJwk | undefined;
+    /** Members that the dialect keeps. */ readonly keeps?: readonly string[];
+  } = {},
 ): Promise<TokenAnswer> {
   const { id_token, expires_in, refresh_token, scope, ...rest } = body;
   const life = readLife(expires_in);
@@ -37,16 +57,35 @@ export async function readTokens(
     client,
     asResponse({ ...rest, ...present({ refresh_token, scope }) }),
   );
-  if (answer.token_type !== 'bearer') throw nonsense('its tokens are not of type Bearer');
+  const bound = answer.token_type === 'dpop';
+  if (bound && dpop_key === undefined) throw nonsense('its tokens are bound to a key (DPoP) that it was not given');
+  const kept = readKept(body, keeps);
   for (const token of [answer.access_token, answer.refresh_token ?? 'none'])
     if (!/^[\x21-\x7e]+$/.test(token) || token.length > LONGEST_TOKEN) throw nonsense('a token in it can not be used');
+  const scopes = readScopes(answer);
   return {
     access_token: answer.access_token,
     ...(answer.refresh_token === undefined ? {} : { refresh_token: answer.refresh_token }),
-    ...(answer.scope === undefined ? {} : { scope: answer.scope.slice(0, 2048) }),
+    ...(scopes === undefined ? {} : { scope: scopes }),
     ...(typeof id_token === 'string' && id_token !== '' ? { id_token } : {}),
     ...(life === undefined ? {} : { expires_in: life }),
+    ...(bound ? { token_type: 'DPoP' } : {}),
+    ...(dpop_key === undefined ? {} : { dpop_key }),
+    ...(kept === undefined ? {} : { kept }),
   };
+}
+
+/** Texts of one line and of a bounded length; anything else counts as not said. */
+function readKept(
+  body: Readonly<Record<string, unknown>>,
+  names: readonly string[],
+): Readonly<Record<string, string>> | undefined {
+  const kept: Record<string, string> = {};
+  for (const name of names) {
+    const value = body[name];
+    if (typeof value === 'string' && value !== '' && printable(value, LONGEST_KEPT) === value) kept[name] = value;
+  }
+  return Object.keys(kept).length === 0 ? undefined : kept;
 }
 
 /** Some servers write null or an empty text where the RFC leaves a member out. */
@@ -61,4 +100,14 @@ function readLife(value: unknown): number | undefined {
   const seconds =
     typeof value === 'number' ? value : typeof value === 'string' && /^\d+(\.\d+)?$/.test(value) ? Number(value) : 0;
   return seconds > 0 ? Math.min(seconds, LONGEST_LIFE) : undefined;
+}
+
+/** Scopes are shown to people, so only what the grammar allows (RFC 6749 section 3.3), and none that is a token of this answer. */
+function readScopes({ scope, access_token, refresh_token, id_token }: TokenEndpointResponse): string | undefined {
+  const secrets = [access_token, refresh_token, id_token];
+  return scope
+    ?.slice(0, 2048)
+    .split(' ')
+    .filter((word) => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(word) && !secrets.includes(word))
+    .join(' ');
 }

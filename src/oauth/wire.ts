@@ -2,7 +2,10 @@ import { allowInsecureRequests, customFetch } from 'oauth4webapi';
 import * as z from 'zod';
 import { asPorchlightError, type ErrorCode, PorchlightError } from '../errors.ts';
 import { printable } from '../log.ts';
-import type { Dialect, Purpose, WireRequest } from './dialects/dialect.ts';
+import { challengedError } from './challenge.ts';
+import type { Dialect, Purpose, WireAnswer, WireRequest } from './dialects/dialect.ts';
+import { type Prover, proofRefused } from './dpop.ts';
+import { Echo } from './echo.ts';
 import { networkReason } from './network-reason.ts';
 import type { Fetch } from './options.ts';
 
@@ -17,7 +20,16 @@ const LONGEST_RETRY_AFTER = 3_600_000;
 export type Reply<T> =
   | { readonly kind: 'answered'; readonly value: T }
   /** The server said no, in the words of RFC 6749 section 5.2 or RFC 8628 section 3.5. */
-  | { readonly kind: 'refused'; readonly error: string; readonly description?: string; readonly status: number }
+  | {
+      readonly kind: 'refused';
+      readonly error: string;
+      readonly description?: string;
+      readonly status: number;
+      /** Milliseconds: how long the server wants to be left alone. */
+      readonly retryAfter?: number;
+      /** Milliseconds: the new gap between polls that comes with `slow_down` (GitHub). */
+      readonly interval?: number;
+    }
   /** Nothing that decides anything: no network, 5xx, 429, a page instead of JSON. It may pass. */
   | { readonly kind: 'fault'; readonly problem: PorchlightError; readonly retryAfter?: number }
   /** A JSON answer that breaks the protocol. */
@@ -28,6 +40,10 @@ export interface Wire {
   readonly fetch: Fetch;
   readonly dialect: Dialect;
   readonly signal: AbortSignal;
+  /** What of earlier requests and answers must not come back in an error text. */
+  readonly echo?: Echo;
+  /** Signs what is sent (RFC 9449). */
+  readonly prover?: Prover;
 }
 
 /** The options that oauth4webapi's request functions take from us. */
@@ -46,8 +62,10 @@ interface Received {
   readonly status: number;
   readonly retryAfter?: number;
   readonly body?: Readonly<Record<string, unknown>>;
-  /** Values of the request that must not come back in an error text. */
-  readonly secrets: readonly string[];
+  /** What must not come back in an error text. */
+  readonly echo: Echo;
+  /** It was refused only for want of the nonce that came with the refusal. */
+  readonly wantsNonce: boolean;
 }
 
 /** Errors of the token endpoint that mean something to us whatever the HTTP status (servers disagree about it). */
@@ -65,7 +83,6 @@ const SPOKEN = new Set([
   'unauthorized_client',
   'unsupported_grant_type',
 ]);
-const SECRET_PARAMETERS = ['device_code', 'refresh_token', 'token', 'client_secret'];
 const JsonObject = z.record(z.string(), z.unknown());
 
 /**
@@ -79,16 +96,20 @@ export async function ask<T>(
   judge: (body: Readonly<Record<string, unknown>>) => Promise<T> | T,
 ): Promise<Reply<T>> {
   let received: Received | undefined;
+  const options: SendOptions = {
+    [customFetch]: async (url, { method, headers, body }) => {
+      const plain = { purpose, url, method, headers };
+      received = await exchange(wire, body === undefined ? plain : { ...plain, body });
+      return new Response(null);
+    },
+    // Which addresses may be plain http was decided when the metadata was read.
+    [allowInsecureRequests]: true,
+  };
   try {
-    await send({
-      [customFetch]: async (url, { method, headers, body }) => {
-        const plain = { purpose, url, method, headers };
-        received = await exchange(wire, body === undefined ? plain : { ...plain, body });
-        return new Response(null);
-      },
-      // Which addresses may be plain http was decided when the metadata was read.
-      [allowInsecureRequests]: true,
-    });
+    await send(options);
+    // RFC 9449 section 8: once more with the nonce, and only once. The whole request is made anew, for an assertion in it is good
+    // for one request only.
+    if (received?.wantsNonce === true) await send(options);
   } catch (thrown) {
     if (wire.signal.aborted) throw new PorchlightError('stopping');
     const problem = asPorchlightError(thrown, 'server_unreachable');
@@ -96,6 +117,7 @@ export async function ask<T>(
   }
   if (received === undefined) throw new PorchlightError('internal', 'A request was never sent.');
   const sorted = sort(received, purpose === 'revocation');
+  if (sorted.kind === 'refused' && wire.prover !== undefined) return proofRefused(sorted.error) ?? sorted;
   if (sorted.kind !== 'answered') return sorted;
   try {
     return { kind: 'answered', value: await judge(sorted.value) };
@@ -106,20 +128,29 @@ export async function ask<T>(
 
 /** RFC 7009 answers have no body; all others must. RFC 8628 clients meet 200 with `error`, 401 for pending, 428, 403: the `error` member decides first, then the status. */
 function sort(
-  { status, retryAfter, body, secrets }: Received,
+  { status, retryAfter, body, echo }: Received,
   mayBeEmpty: boolean,
 ): Reply<Readonly<Record<string, unknown>>> {
-  const passing = status >= 500 || status === 408 || status === 425 || status === 429;
-  const wait = retryAfter === undefined ? {} : { retryAfter };
   const error = body?.['error'];
+  const passing =
+    status >= 500 ||
+    [408, 425, 429].includes(status) ||
+    error === 'server_error' ||
+    error === 'temporarily_unavailable';
+  const wait = retryAfter === undefined ? {} : { retryAfter };
   if (typeof error === 'string' && error !== '' && (SPOKEN.has(error) || !passing)) {
     const description = body?.['error_description'];
-    const tells = typeof description === 'string' && !secrets.some((secret) => description.includes(secret));
+    const words = typeof description === 'string' ? echo.without(description) : undefined;
+    const name = SPOKEN.has(error) ? error : (echo.without(error) ?? 'an error that is not to be repeated');
     return {
       kind: 'refused',
-      error: printable(error, 60),
+      error: printable(name, 60),
       status,
-      ...(tells ? { description: printable(description) } : {}),
+      ...(words === undefined ? {} : { description: printable(words) }),
+      ...wait,
+      ...(error === 'slow_down' && Number(body?.['interval']) > 0
+        ? { interval: Number(body?.['interval']) * 1000 }
+        : {}),
     };
   }
   if (passing) {
@@ -143,7 +174,12 @@ function oddAnswer(status: number): string {
 }
 
 async function exchange(wire: Wire, standard: WireRequest): Promise<Received> {
-  const request = wire.dialect.request(standard);
+  const { echo = new Echo(), prover } = wire;
+  // Signed is what goes out, at the address that it goes to.
+  const plain = wire.dialect.request(standard);
+  const signed = await prover?.prove(plain);
+  const request = signed === undefined ? plain : { ...plain, headers: { ...plain.headers, dpop: signed.proof } };
+  echo.sent(request.headers, request.body);
   const late = new AbortController();
   const timer = setTimeout(() => late.abort(), REQUEST_DEADLINE);
   const signal = AbortSignal.any([wire.signal, late.signal]);
@@ -158,16 +194,22 @@ async function exchange(wire: Wire, standard: WireRequest): Promise<Received> {
       }),
       signal,
     );
-    const parsed = parseObject(await orAborted(readBounded(given), signal));
-    const { status, body } = wire.dialect.answer(
-      { status: given.status, ...(parsed === undefined ? {} : { body: parsed }) },
+    const text = await orAborted(readBounded(given), signal);
+    const parsed = parseObject(text);
+    const answer = wire.dialect.answer(
+      { status: given.status, text, ...(parsed === undefined ? {} : { body: parsed }) },
       request,
     );
-    const retryAfter = parseRetryAfter(given.headers.get('retry-after'));
-    const secrets = SECRET_PARAMETERS.flatMap((name) => request.body?.getAll(name) ?? []).filter((text) => text !== '');
+    const { status } = answer;
+    const body = isResource(standard.purpose) ? withChallenge(answer, given.headers) : answer.body;
+    prover?.learn(request.url, given.headers.get('dpop-nonce'));
+    const wantsNonce = prover !== undefined && body?.['error'] === 'use_dpop_nonce';
+    const retryAfter = parseRetryAfter(given.headers);
+    echo.received(body);
     return {
       status,
-      secrets,
+      echo,
+      wantsNonce: wantsNonce && prover.nonceFor(request.url) !== signed?.nonce,
       ...(body === undefined ? {} : { body }),
       ...(retryAfter === undefined ? {} : { retryAfter }),
     };
@@ -180,6 +222,22 @@ async function exchange(wire: Wire, standard: WireRequest): Promise<Received> {
   } finally {
     clearTimeout(timer);
   }
+}
+
+function isResource(purpose: Purpose): boolean {
+  return purpose === 'userinfo' || purpose === 'home';
+}
+
+/** The word for an answer that is a JWT (OpenID Connect Core section 5.3.2), as a client gets that registered for it: not read here. */
+export const SIGNED_ANSWER = 'signed_answer';
+
+/** A resource's refusal with its reason where that of an authorization server would be. */
+function withChallenge({ status, body }: WireAnswer, headers: Headers): WireAnswer['body'] {
+  if (/^application\/jwt\b/i.test(headers.get('content-type') ?? '')) return { error: SIGNED_ANSWER };
+  if ((status !== 401 && status !== 403) || typeof body?.['error'] === 'string') return body;
+  // RFC 6750 section 3.1: a 401 without a reason came without a token that the resource knows.
+  const error = challengedError(headers) ?? (status === 401 ? 'invalid_token' : undefined);
+  return error === undefined ? body : { ...body, error };
 }
 
 /** Not every HTTP client ends when told to; ours does not wait for one that goes on. */
@@ -219,10 +277,15 @@ function parseObject(text: string): Readonly<Record<string, unknown>> | undefine
   }
 }
 
-/** RFC 9110 section 10.2.3, the form in seconds only: the date form needs a wall clock, which may be wrong here. */
-function parseRetryAfter(header: string | null): number | undefined {
-  if (header === null || !/^\s*\d{1,9}\s*$/.test(header)) return undefined;
-  return Math.min(Number(header) * 1000, LONGEST_RETRY_AFTER);
+/** RFC 9110 section 10.2.3, in ms. A date is counted from the answer's own `Date`: the wall clock may be wrong here. */
+function parseRetryAfter(headers: Headers): number | undefined {
+  const header = headers.get('retry-after')?.trim() ?? '';
+  if (/^\d{1,9}$/.test(header)) return Math.min(Number(header) * 1000, LONGEST_RETRY_AFTER);
+  const [then, now] = [header, headers.get('date') ?? ''].map((date) =>
+    / GMT$/.test(date) ? Date.parse(date) : Number.NaN,
+  );
+  const wait = (then ?? Number.NaN) - (now ?? Number.NaN);
+  return wait >= 0 ? Math.min(wait, LONGEST_RETRY_AFTER) : undefined;
 }
 
 function hostOf(url: string): string {

@@ -38,6 +38,13 @@ export function unusable(path: string, thrown: unknown): PorchlightError {
   });
 }
 
+/** For what another user could change, or has put there. */
+export function notOurs(path: string, owner: number, uid: number): PorchlightError {
+  return new PorchlightError('state_unusable', `${path}: it belongs to another user (uid ${owner}, not ${uid}).`, {
+    hint: 'Run the gateway as the owner of its state directory, or give it one of its own.',
+  });
+}
+
 /** Makes the names in a folder durable. Some file systems cannot do that to a folder, and say so with EINVAL. */
 export async function syncFolder(folder: fs.FileHandle): Promise<void> {
   try {

@@ -1,9 +1,10 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import * as z from 'zod';
 import { PorchlightError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { sleep } from '../task-group.ts';
 import { errorCode, type FileSystem } from './file-system.ts';
 import { temporaryName } from './state-file.ts';
 
@@ -23,8 +24,11 @@ type Holder = z.infer<typeof Holder>;
 
 const NAME = 'lock';
 const LIMIT = 4096;
-/** Taking over a stale lock can lose a race, and then sees the winner's; more rounds than this are no race. */
-const ROUNDS = 5;
+/** Who loses a race looks again in a moment, and then sees the winner's lock; more rounds than this are no race. */
+const ROUNDS = 10;
+const PAUSE_MS = 20;
+/** Taking over what somebody left who was killed while taking over what somebody left ... */
+const DEEPEST = 4;
 
 /** True for a temporary file of this module, which a gateway that is starting needs for a moment. */
 export function isLockLeftover(name: string): boolean {
@@ -44,19 +48,65 @@ export interface Lock {
 export async function takeLock(folder: string, fs: FileSystem, log: Log, proc = '/proc'): Promise<Lock> {
   const path = join(folder, NAME);
   const self = await identify(fs, proc);
-  const temporary = join(folder, temporaryName(NAME));
+  const holder = await acquire(path, { folder, fs, log, proc, self }, 0);
+  if (holder === self) return { release: () => release(path, self, fs) };
+  throw new PorchlightError(
+    'state_locked',
+    holder === undefined
+      ? `Other gateways are starting on ${folder} at the same moment.`
+      : `Another gateway (process ${holder.pid}) already uses ${folder}.`,
+  );
+}
+
+interface Contest {
+  readonly folder: string;
+  readonly fs: FileSystem;
+  readonly log: Log;
+  readonly proc: string;
+  readonly self: Holder;
+}
+
+/** Makes the file ours, unless a living process has it. Answers with whose it then is; undefined: others are at it right now. */
+async function acquire(path: string, contest: Contest, depth: number): Promise<Holder | undefined> {
+  const { fs, proc, self } = contest;
   for (let round = 0; round < ROUNDS; round++) {
-    if (await create(path, temporary, self, fs)) return { release: () => release(path, self, fs) };
+    if (round > 0) await sleep(PAUSE_MS);
+    if (await create(path, contest)) return self;
     const text = await readText(fs, path);
-    if (text === undefined) continue;
+    // Where there are no hard links, an empty one is being written right now.
+    if (text === undefined || (text === '' && round < 2)) continue;
     const holder = parse(text);
-    if (holder !== undefined && (await isAlive(holder, self, fs, proc))) {
-      throw new PorchlightError('state_locked', `Another gateway (process ${holder.pid}) already uses ${folder}.`);
-    }
-    log.warn({ file: path, pid: holder?.pid }, 'a lock was left behind by a gateway that is gone; it is taken over');
-    await moveAway(path, text, fs);
+    if (holder !== undefined && (await isAlive(holder, self, fs, proc))) return holder;
+    if (await takeOver(path, text, contest, depth)) return self;
   }
-  throw new PorchlightError('state_locked', `Other gateways are starting on ${folder} at the same moment.`);
+  return undefined;
+}
+
+/**
+ * Puts our lock in the place of a dead one. Several starters may have judged the same file to be dead, and one of them may be slow: it
+ * must not throw out who was faster. So each file that is judged dead has a claim, named after its content, that one process at a time
+ * can hold, and only who holds it and still finds that content replaces it. A claim is a lock like any other.
+ */
+async function takeOver(path: string, judged: string, contest: Contest, depth: number): Promise<boolean> {
+  const { folder, fs, log, self } = contest;
+  if (depth === DEEPEST) return false;
+  const digest = createHash('sha256')
+    .update(`${basename(path)}\n${judged}`)
+    .digest('hex');
+  const claim = join(folder, `.${NAME}.tmp-${digest.slice(0, 16)}`);
+  if ((await acquire(claim, contest, depth + 1)) !== self) return false;
+  try {
+    if ((await readText(fs, path)) !== judged) return false;
+    if (depth === 0)
+      log.warn(
+        { file: path, pid: parse(judged)?.pid },
+        'a lock was left behind by a gateway that is gone; it is taken over',
+      );
+    await fs.rename(await writeBeside(contest), path);
+    return true;
+  } finally {
+    await release(claim, self, fs);
+  }
 }
 
 /**
@@ -70,61 +120,51 @@ export async function lockHolder(folder: string, fs: FileSystem, proc = '/proc')
   return holder !== undefined && (await isAlive(holder, await identify(fs, proc), fs, proc)) ? holder.pid : 'gone';
 }
 
-/** Makes the lock file with its content in one step, so that nobody ever reads half a lock. False: there is one already. */
-async function create(path: string, temporary: string, self: Holder, fs: FileSystem): Promise<boolean> {
-  const text = `${JSON.stringify(self)}\n`;
+/** Our lock, complete, under a name that nobody else looks at. */
+async function writeBeside({ folder, fs, self }: Contest): Promise<string> {
+  const temporary = join(folder, temporaryName(NAME));
   const file = await fs.open(temporary, 'wx', 0o600);
   try {
-    await file.writeFile(text);
+    await file.writeFile(textOf(self));
     await file.sync();
   } finally {
     await file.close();
   }
+  return temporary;
+}
+
+const textOf = (holder: Holder): string => `${JSON.stringify(holder)}\n`;
+
+/** Makes the file with its content in one step, so that nobody ever reads half a lock. False: there is one already. */
+async function create(path: string, contest: Contest): Promise<boolean> {
+  const { fs } = contest;
+  const temporary = await writeBeside(contest);
   try {
     await fs.link(temporary, path);
     return true;
   } catch (thrown) {
     if (errorCode(thrown) === 'EEXIST') return false;
     if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(errorCode(thrown) ?? '')) throw thrown;
-    return await createPlainly(path, text, fs);
+    return await createPlainly(path, contest);
   } finally {
     await fs.unlink(temporary);
   }
 }
 
 /** For file systems without hard links. */
-async function createPlainly(path: string, text: string, fs: FileSystem): Promise<boolean> {
+async function createPlainly(path: string, { fs, self }: Contest): Promise<boolean> {
   try {
     const file = await fs.open(path, 'wx', 0o600);
     try {
-      await file.writeFile(text);
+      await file.writeFile(textOf(self));
     } finally {
       await file.close();
     }
-    return true;
   } catch (thrown) {
     if (errorCode(thrown) === 'EEXIST') return false;
     throw thrown;
   }
-}
-
-/**
- * Removes a stale lock, but not a fresh one that another starter put there since it was read: the file is first renamed to a
- * name of our own, where it can be compared in peace, and put back if it is not the one that was judged.
- */
-async function moveAway(path: string, judged: string, fs: FileSystem): Promise<void> {
-  const aside = join(path, '..', temporaryName(NAME));
-  try {
-    await fs.rename(path, aside);
-  } catch (thrown) {
-    if (errorCode(thrown) === 'ENOENT') return;
-    throw thrown;
-  }
-  try {
-    if ((await readText(fs, aside)) !== judged) await fs.link(aside, path);
-  } finally {
-    await fs.unlink(aside);
-  }
+  return (await readText(fs, path)) === textOf(self);
 }
 
 async function release(path: string, self: Holder, fs: FileSystem): Promise<void> {

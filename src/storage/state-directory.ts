@@ -2,9 +2,9 @@ import type { Stats } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { PorchlightError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { type FileSystem, realFileSystem, unusable } from './file-system.ts';
+import { type FileSystem, notOurs, realFileSystem, unusable } from './file-system.ts';
 import { isLockLeftover, type Lock, takeLock } from './lock.ts';
-import { DurableFile, isLeftover, type StateFile } from './state-file.ts';
+import { DurableFile, isLeftover, type StateFile, type StateFileOptions } from './state-file.ts';
 
 export type { StateFile } from './state-file.ts';
 
@@ -24,13 +24,15 @@ export class StateDirectory {
   readonly path: string;
   readonly #fs: FileSystem;
   readonly #log: Log;
+  readonly #uid: number;
   readonly #lock: Lock;
   readonly #files = new Map<string, DurableFile>();
   #closing: Promise<void> | undefined;
   #open = true;
 
-  private constructor(path: string, fs: FileSystem, log: Log, lock: Lock) {
+  private constructor(path: string, fs: FileSystem, log: Log, uid: number, lock: Lock) {
     this.path = path;
+    this.#uid = uid;
     this.#fs = fs;
     this.#log = log;
     this.#lock = lock;
@@ -53,19 +55,20 @@ export class StateDirectory {
         await lock.release();
         throw thrown;
       }
-      return new StateDirectory(folder, fs, log, lock);
+      return new StateDirectory(folder, fs, log, uid, lock);
     } catch (thrown) {
       throw unusable(folder, thrown);
     }
   }
 
-  /** The file of this name (`[a-z0-9_.-]`, at most 64); asking twice gives the same one. */
-  file(name: string): StateFile {
+  /** The file of this name (`[a-z0-9_.-]`, at most 64); asking twice gives the same one, with the options of the first time. */
+  file(name: string, options: StateFileOptions = { ifDamaged: 'move_aside' }): StateFile {
     if (!NAME.test(name) || name === 'lock')
       throw new PorchlightError('internal', `"${name}" is no name for a state file.`);
     const known = this.#files.get(name);
     if (known !== undefined) return known;
-    const file = new DurableFile(this.path, name, this.#fs, this.#log, () => this.#open);
+    const parts = { folder: this.path, fs: this.#fs, log: this.#log, uid: this.#uid, open: () => this.#open };
+    const file = new DurableFile(name, parts, options);
     this.#files.set(name, file);
     return file;
   }
@@ -98,15 +101,7 @@ async function makePrivate(folder: string, fs: FileSystem, log: Log, uid: number
     stat = await fs.lstat(join(dirname(folder), 'private', basename(folder)));
   }
   if (!stat.isDirectory()) throw new PorchlightError('state_unusable', `${folder}: it is not a folder.`);
-  if (stat.uid !== uid) {
-    throw new PorchlightError(
-      'state_unusable',
-      `${folder}: it belongs to another user (uid ${stat.uid}, not ${uid}).`,
-      {
-        hint: 'Run the gateway as the owner of its state directory, or give it one of its own.',
-      },
-    );
-  }
+  if (stat.uid !== uid) throw notOurs(folder, stat.uid, uid);
   if ((stat.mode & 0o077) !== 0) {
     await fs.chmod(folder, 0o700);
     log.warn({ folder }, 'others could look into the state directory; its mode is 0700 again');

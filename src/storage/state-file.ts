@@ -4,11 +4,14 @@ import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asPorchlightError, PorchlightError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { errorCode, type FileSystem, syncFolder, unusable } from './file-system.ts';
+import { errorCode, type FileSystem, notOurs, syncFolder, unusable } from './file-system.ts';
 
 /** One durable JSON value. Calls are done one after another, in the order in which they were made. */
 export interface StateFile {
-  /** The value that was saved last; undefined when there is none, or what is there is damaged (it is then moved aside). */
+  /**
+   * The value that was saved last; undefined when there is none. What is damaged is treated as the file's options say. Rejects with
+   * `state_unusable` for what is no regular file, or belongs to another user.
+   */
   load(): Promise<unknown>;
   /**
    * Resolves once the value would survive a power cut. Rejects with `state_unusable`; the value before it is then still
@@ -16,6 +19,27 @@ export interface StateFile {
    */
   save(value: unknown): Promise<void>;
   clear(): Promise<void>;
+}
+
+export interface StateFileOptions {
+  /**
+   * What becomes of a file that is torn, too large or no JSON. `move_aside`: it is kept under another name and taken as absent.
+   * `reject`: it stays where it is, and loading it rejects with `state_unusable`, where "absent" would be dangerous to believe.
+   */
+  readonly ifDamaged: 'move_aside' | 'reject';
+  /** With `reject`: what a person can do about it. */
+  readonly hint?: string;
+}
+
+/** What a file needs to know of its folder. */
+export interface StateFileParts {
+  readonly folder: string;
+  readonly fs: FileSystem;
+  readonly log: Log;
+  /** Whose the files are. */
+  readonly uid: number;
+  /** False once the state directory was let go of; nothing is written after that. */
+  readonly open: () => boolean;
 }
 
 /** Bytes. Everything kept here is a few kilobytes; more is a fault, or somebody else's file. */
@@ -36,24 +60,19 @@ export function temporaryName(name: string): string {
 }
 
 export class DurableFile implements StateFile {
-  readonly #folder: string;
+  readonly #parts: StateFileParts;
   readonly #name: string;
-  readonly #fs: FileSystem;
-  readonly #log: Log;
-  readonly #open: () => boolean;
+  readonly #options: StateFileOptions;
   #last: Promise<unknown> = Promise.resolve();
 
-  /** `open`: false once the state directory was let go of; nothing is written after that. */
-  constructor(folder: string, name: string, fs: FileSystem, log: Log, open: () => boolean) {
-    this.#folder = folder;
+  constructor(name: string, parts: StateFileParts, options: StateFileOptions) {
+    this.#parts = parts;
     this.#name = name;
-    this.#fs = fs;
-    this.#log = log;
-    this.#open = open;
+    this.#options = options;
   }
 
   get #path(): string {
-    return join(this.#folder, this.#name);
+    return join(this.#parts.folder, this.#name);
   }
 
   load(): Promise<unknown> {
@@ -76,7 +95,8 @@ export class DurableFile implements StateFile {
 
   #inTurn<T>(step: () => Promise<T>): Promise<T> {
     const turn = this.#last.then(async () => {
-      if (!this.#open()) throw new PorchlightError('state_unusable', `${this.#path}: the state directory is closed.`);
+      if (!this.#parts.open())
+        throw new PorchlightError('state_unusable', `${this.#path}: the state directory is closed.`);
       try {
         return await step();
       } catch (thrown) {
@@ -114,8 +134,12 @@ export class DurableFile implements StateFile {
       return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
     } catch {
       // What is wrong with it cannot be said without quoting it, and it may hold a token.
+      if (this.#options.ifDamaged === 'reject')
+        throw new PorchlightError('state_unusable', `${this.#path}: it is damaged. It was left as it is.`, {
+          ...(this.#options.hint !== undefined && { hint: this.#options.hint }),
+        });
       const aside = await this.#moveAside();
-      this.#log.warn(
+      this.#parts.log.warn(
         { file: this.#path, moved_to: aside },
         'a state file is damaged; it was moved aside, and is taken as absent',
       );
@@ -127,7 +151,7 @@ export class DurableFile implements StateFile {
     let file: FileHandle;
     try {
       // O_NONBLOCK: a pipe in place of the file must not stop the gateway.
-      file = await this.#fs.open(this.#path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+      file = await this.#parts.fs.open(this.#path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     } catch (thrown) {
       if (errorCode(thrown) === 'ENOENT') return undefined;
       throw thrown;
@@ -135,9 +159,10 @@ export class DurableFile implements StateFile {
     try {
       const stat = await file.stat();
       if (!stat.isFile()) throw new PorchlightError('state_unusable', `${this.#path}: it is not a regular file.`);
+      if (stat.uid !== this.#parts.uid) throw notOurs(this.#path, stat.uid, this.#parts.uid);
       if ((stat.mode & 0o077) !== 0) {
         await file.chmod(0o600);
-        this.#log.warn({ file: this.#path }, 'others could read a state file; its mode is 0600 again');
+        this.#parts.log.warn({ file: this.#path }, 'others could read a state file; its mode is 0600 again');
       }
       const buffer = Buffer.alloc(Math.min(stat.size, MAX_BYTES) + 1);
       let length = 0;
@@ -153,16 +178,16 @@ export class DurableFile implements StateFile {
   }
 
   async #write(bytes: Buffer): Promise<void> {
-    const temporary = join(this.#folder, temporaryName(this.#name));
+    const temporary = join(this.#parts.folder, temporaryName(this.#name));
     try {
-      const file = await this.#fs.open(temporary, 'wx', 0o600);
+      const file = await this.#parts.fs.open(temporary, 'wx', 0o600);
       try {
         await file.writeFile(bytes);
         await file.sync();
       } finally {
         await file.close();
       }
-      await this.#changeFolder(() => this.#fs.rename(temporary, this.#path));
+      await this.#changeFolder(() => this.#parts.fs.rename(temporary, this.#path));
     } catch (thrown) {
       await this.#forget(temporary);
       throw thrown;
@@ -171,7 +196,7 @@ export class DurableFile implements StateFile {
 
   async #remove(): Promise<void> {
     try {
-      await this.#changeFolder(() => this.#fs.unlink(this.#path));
+      await this.#changeFolder(() => this.#parts.fs.unlink(this.#path));
     } catch (thrown) {
       if (errorCode(thrown) !== 'ENOENT') throw thrown;
     }
@@ -179,7 +204,7 @@ export class DurableFile implements StateFile {
 
   /** Changes a name durably. The folder is opened first, so that nothing but its fsync can fail after the change. */
   async #changeFolder(change: () => Promise<void>): Promise<void> {
-    const folder = await this.#fs.open(this.#folder, constants.O_RDONLY | constants.O_DIRECTORY);
+    const folder = await this.#parts.fs.open(this.#parts.folder, constants.O_RDONLY | constants.O_DIRECTORY);
     try {
       await change();
       await syncFolder(folder);
@@ -189,21 +214,21 @@ export class DurableFile implements StateFile {
   }
 
   async #moveAside(): Promise<string> {
-    const taken = new Set(await this.#fs.readdir(this.#folder));
+    const taken = new Set(await this.#parts.fs.readdir(this.#parts.folder));
     const names = Array.from({ length: MAX_CORRUPT }, (_, n) => `${this.#name}.corrupt-${n + 1}`);
     // All taken: the last one is given up. The first ones tell how the trouble began.
     const name = names.find((one) => !taken.has(one)) ?? `${this.#name}.corrupt-${MAX_CORRUPT}`;
-    await this.#changeFolder(() => this.#fs.rename(this.#path, join(this.#folder, name)));
+    await this.#changeFolder(() => this.#parts.fs.rename(this.#path, join(this.#parts.folder, name)));
     return name;
   }
 
   async #forget(temporary: string): Promise<void> {
     try {
-      await this.#fs.unlink(temporary);
+      await this.#parts.fs.unlink(temporary);
     } catch (thrown) {
       // It may never have been made, or the disk refuses everything: the next start sweeps.
       if (errorCode(thrown) !== 'ENOENT')
-        this.#log.debug({ file: temporary }, 'a temporary file stays until the next start');
+        this.#parts.log.debug({ file: temporary }, 'a temporary file stays until the next start');
     }
   }
 }

@@ -1,11 +1,12 @@
 import { Hono } from 'hono';
 import { streamSSE } from 'hono/streaming';
+import * as z from 'zod';
 import { asPorchlightError, type ERRORS, PorchlightError } from '../errors.ts';
 import { MAX_PAYLOAD_BYTES, readCommandBody } from '../lights/change.ts';
 import type { CommandHandler } from '../lights/command.ts';
 import type { Outcome } from '../lights/outcome.ts';
 import type { Clock } from '../lights/port.ts';
-import type { Log } from '../log.ts';
+import { LOG_LEVELS, type Log, type LogLevel } from '../log.ts';
 import { sleep } from '../task-group.ts';
 
 /** A code for a person, as the local socket hands it to `porchlight login`. */
@@ -26,6 +27,8 @@ export interface LocalApiParts {
   readonly forget: (id: string) => Promise<boolean | undefined>;
   readonly requestCode: () => Promise<CodeForPerson>;
   readonly revoke: () => Promise<unknown>;
+  /** How much is logged, until the configuration is read again or the gateway starts anew. */
+  readonly logLevel: { readonly now: () => string; readonly set: (level: LogLevel) => void };
   /** Calls back on every change of a lamp; returns how to stop listening. */
   readonly watch: (listener: (event: string, data: unknown) => void) => () => void;
   /** Listens to everyone in the air, and calls back with what is new, a few times a second; returns how to stop. */
@@ -111,6 +114,18 @@ export function localApi(parts: LocalApiParts): Hono {
   app.post('/api/authorization/code', async (context) => context.json(await parts.requestCode()));
   app.post('/api/authorization/revoke', async (context) => context.json(await parts.revoke()));
 
+  app.get('/api/log', (context) => context.json({ level: parts.logLevel.now() }));
+  app.post('/api/log', async (context) => {
+    const wanted = levelOf(await bounded(context.req.raw));
+    if (wanted === undefined) {
+      const message = `level: one of ${LOG_LEVELS.join(', ')} expected.`;
+      return context.json({ ...errorBody('wrong_use'), message }, 400);
+    }
+    const before = parts.logLevel.now();
+    parts.logLevel.set(wanted);
+    return context.json({ level: wanted, before });
+  });
+
   app.get('/api/events', (context) => {
     if (listeners >= MAX_LISTENERS) return context.json(errorBody('internal'), 503);
     listeners += 1;
@@ -166,6 +181,16 @@ export function localApi(parts: LocalApiParts): Hono {
     });
   });
   return app;
+}
+
+const LevelBody = z.object({ level: z.enum(LOG_LEVELS) });
+
+function levelOf(body: Uint8Array): LogLevel | undefined {
+  try {
+    return LevelBody.safeParse(JSON.parse(Buffer.from(body).toString('utf8'))).data?.level;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Undefined for what is no number of seconds that a scan may last. */

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Answers } from '../../src/access/answers.ts';
 import { PorchlightError } from '../../src/errors.ts';
-import type { Command } from '../../src/lights/command.ts';
+import type { Command, Proof } from '../../src/lights/command.ts';
 import type { Outcome, Principal } from '../../src/lights/outcome.ts';
 import { FakeClock } from './fixtures.ts';
 
@@ -10,9 +10,9 @@ const owner: Principal = { by: 'owner' };
 type Asked = Pick<Command, 'kind' | 'target' | 'id'>;
 const porch: Asked = { kind: 'lights', target: 'porch', id: '1' };
 
-function build(limit?: number) {
+function build(limit = 1000, isRepeat: (proof: Proof) => boolean = () => false) {
   const clock = new FakeClock();
-  const answers = new Answers({ maxAgeMs: 30_000, clock, ...(limit === undefined ? {} : { limit }) });
+  const answers = new Answers({ maxAgeMs: 30_000, clock, limit, isRepeat });
   let acts = 0;
   const act = async (): Promise<Outcome> => {
     acts += 1;
@@ -113,6 +113,34 @@ describe('redelivery', () => {
     expect(both.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
     await answers.once(owner, porch, act);
     expect(acts()).toBe(1);
+  });
+
+  describe('of a signed command', () => {
+    const proof: Proof = { jwt: 'a.b.c', topic: 't', payload: new Uint8Array() };
+    const signed = { ...porch, credential: { kind: 'bearer', token: 't', proof } } as const;
+    const repeated = (): ReturnType<typeof build> & { again: typeof signed } => {
+      const built = build(undefined, (one) => one !== proof);
+      return { ...built, again: { ...signed, credential: { ...signed.credential, proof: { ...proof } } } };
+    };
+
+    test('gets the first outcome again, or shares it while it is under way', async () => {
+      const { answers, act, acts, again } = repeated();
+      const [first, shared] = await Promise.all([answers.once(owner, signed, act), answers.once(owner, again, act)]);
+      expect(shared).toEqual(first);
+      expect(await answers.once(owner, again, act)).toEqual(first);
+      expect(acts()).toBe(1);
+    });
+
+    test('is refused when the first outcome is not known (any more), or cannot be found without an id', async () => {
+      const { answers, act, acts, clock, again } = repeated();
+      await expect(answers.once(owner, again, act)).rejects.toMatchObject({ code: 'replayed' });
+      await answers.once(owner, signed, act);
+      clock.advance(30_001);
+      await expect(answers.once(owner, again, act)).rejects.toMatchObject({ code: 'replayed' });
+      const { id: _, ...anonymous } = again;
+      await expect(answers.once(owner, anonymous, act)).rejects.toMatchObject({ code: 'replayed' });
+      expect(acts()).toBe(1);
+    });
   });
 
   test('memory is bounded, and the oldest are forgotten first', async () => {

@@ -12,8 +12,10 @@ import { pino } from 'pino';
 import { expect } from 'vitest';
 import type { Fetch } from '../../src/access/fetch-json.ts';
 import { JwksSource } from '../../src/access/jwks.ts';
+import { Policy, type PolicyOptions } from '../../src/access/policy.ts';
 import { TokenVerifier, type TokenVerifierOptions } from '../../src/access/token.ts';
 import { ERRORS, PorchlightError } from '../../src/errors.ts';
+import type { LightChange } from '../../src/lights/change.ts';
 
 export const ISSUER = 'https://auth.example.com';
 export const AUDIENCE = 'https://porchlight.example/porch-pi';
@@ -148,4 +150,43 @@ export async function codeOf(work: Promise<unknown>): Promise<string> {
     return thrown.code;
   }
   return 'accepted';
+}
+
+/** Lamps by the name of what they are in: two lamps, two groups, and a scene that names a lamp and a group. */
+export const HOUSE: Readonly<Record<string, readonly string[]>> = {
+  porch: ['porch'],
+  hall: ['hall'],
+  evening: ['porch', 'hall'],
+  nothing: [],
+};
+
+export const SCENES: Readonly<Record<string, Readonly<Record<string, LightChange>>>> = {
+  movie: { evening: { state: 'ON', brightness: 40 }, porch: { state: 'OFF' } },
+  dusk: { porch: { state: 'ON' } },
+  dark: { hall: { brightness: 0 } },
+};
+
+/** A policy over that house: no table, and a closed local tree, unless the test says otherwise. */
+export function policyOf(clock: FakeClock, options: Partial<PolicyOptions> = {}): Policy {
+  const lampsOf = (name: string): readonly string[] | undefined => HOUSE[name];
+  return new Policy({
+    rows: undefined,
+    unsigned: 'deny',
+    audience: AUDIENCE,
+    owner: () => OWNER,
+    lampsOf,
+    changesOf: ({ kind, target, change }) => {
+      if (kind === 'lights') return lampsOf(target)?.map((light) => ({ light, change }));
+      const scene = SCENES[target];
+      if (scene === undefined) return undefined;
+      return Object.entries(scene).flatMap(([name, part]) =>
+        (lampsOf(name) ?? []).map((light) => ({ light, change: part })),
+      );
+    },
+    timeZone: () => 'UTC',
+    clock,
+    clockTrusted: () => true,
+    maxAgeMs: 30_000,
+    ...options,
+  });
 }

@@ -1,19 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { Gate, type GateOptions } from '../../src/access/gate.ts';
+import type { PolicyOptions } from '../../src/access/policy.ts';
 import type { TokenPrincipal } from '../../src/access/token.ts';
 import { PorchlightError } from '../../src/errors.ts';
 import type { Command, Credential } from '../../src/lights/command.ts';
 import { createLog } from '../../src/log.ts';
-import { codeOf, FakeClock, silent } from './fixtures.ts';
-
-const HOUSE: Readonly<Record<string, readonly string[]>> = {
-  'lights porch': ['porch'],
-  'lights hall': ['hall'],
-  'lights evening': ['porch', 'hall'],
-  'lights nothing': [],
-  'scene movie': ['porch', 'hall'],
-  'scene dusk': ['porch'],
-};
+import { codeOf, FakeClock, policyOf, silent } from './fixtures.ts';
 
 const owner = (clock: FakeClock): TokenPrincipal => ({
   by: 'owner',
@@ -24,8 +16,15 @@ const owner = (clock: FakeClock): TokenPrincipal => ({
   authorizationDetails: [],
 });
 
-function build(options: Partial<GateOptions> = {}): { gate: Gate; clock: FakeClock; seen: unknown[] } {
-  const clock = new FakeClock();
+type Options = Partial<GateOptions> &
+  Partial<Pick<PolicyOptions, 'unsigned' | 'rows'>> & { readonly clock?: FakeClock };
+
+function build({ unsigned = 'deny', rows, ...options }: Options = {}): {
+  gate: Gate;
+  clock: FakeClock;
+  seen: unknown[];
+} {
+  const clock = options.clock ?? new FakeClock();
   const seen: unknown[] = [];
   const gate = new Gate({
     verifier: {
@@ -34,9 +33,11 @@ function build(options: Partial<GateOptions> = {}): { gate: Gate; clock: FakeClo
         if (token !== 'good') throw new PorchlightError('token_invalid');
         return owner(clock);
       },
+      judgeAgain: () => undefined,
     },
-    unsigned: 'deny',
-    membersOf: (kind, target) => HOUSE[`${kind} ${target}`],
+    proofs: { verify: () => Promise.reject(new PorchlightError('proof_missing')) },
+    require: 'bearer',
+    policy: policyOf(clock, { unsigned, rows, clockTrusted: options.clockTrusted ?? (() => true) }),
     maxAgeMs: 30_000,
     clock,
     clockTrusted: () => true,
@@ -102,7 +103,7 @@ describe('credentials', () => {
 });
 
 describe('the local tree', () => {
-  const admit = (unsigned: GateOptions['unsigned'], kind: Command['kind'], target: string): Promise<string> => {
+  const admit = (unsigned: PolicyOptions['unsigned'], kind: Command['kind'], target: string): Promise<string> => {
     const { gate, clock } = build({ unsigned, clockTrusted: () => false });
     return codeOf(gate.admit(commandAt(clock, { credential: { kind: 'broker' }, kind, target })));
   };
@@ -195,6 +196,7 @@ describe('age', () => {
         clock.advance(30_001);
         return owner(clock);
       },
+      judgeAgain: () => undefined,
     };
     const { gate } = build({ clock, verifier });
     expect(await codeOf(gate.admit(commandAt(clock)))).toBe('too_old');
@@ -210,7 +212,10 @@ describe('until when it may act', () => {
     expect((await gate.admit(commandAt(clock, { ...local, expiresAt: now + 500 }))).until).toBe(now + 500);
     expect((await gate.admit(commandAt(clock, { ...local, expiresAt: now + 99_000 }))).until).toBe(now + 30_000);
     expect((await gate.admit(commandAt(clock))).until).toBe(now + 30_000);
-    const soon = { verify: async () => ({ ...owner(clock), expiresAt: clock.wall() + 2_000 }) };
+    const soon = {
+      verify: async () => ({ ...owner(clock), expiresAt: clock.wall() + 2_000 }),
+      judgeAgain: () => undefined,
+    };
     expect((await build({ clock, verifier: soon }).gate.admit(commandAt(clock))).until).toBe(now + 2_000);
   });
 });

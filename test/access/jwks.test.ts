@@ -116,7 +116,24 @@ describe('rotation', () => {
     expect(await codeOf(b.verifier.verify(token, 'control'))).toBe('token_invalid');
   });
 
-  test('the task reads the keys at start and every ten minutes, and sooner after a failure', async () => {
+  test('a new key is found at once also where tokens name none, or where the name is used again', async () => {
+    for (const kid of [undefined, 'one']) {
+      const b = bench([first]);
+      expect(await verify(b, first)).toBe('accepted');
+      b.server.keys = [{ ...second.jwk, kid: 'one' }];
+      const token = await tokenOf(second, { jti: 'new' }, { kid });
+      // Nobody asks more often than every 30 s, whatever arrives.
+      expect(await codeOf(b.verifier.verify(token, 'control'))).toBe('token_invalid');
+      b.clock.advance(29_999);
+      expect(await codeOf(b.verifier.verify(token, 'control'))).toBe('token_invalid');
+      expect(b.server.requests).toBe(1);
+      b.clock.advance(1);
+      expect(await codeOf(b.verifier.verify(token, 'control'))).toBe('accepted');
+      expect(b.server.requests).toBe(2);
+    }
+  });
+
+  test('the task reads the keys at start and every nine minutes, so that a removed key is gone within ten, and sooner after a failure', async () => {
     const clock = new FakeClock();
     const server = new KeyServer([first.jwk]);
     const stop = new AbortController();
@@ -131,7 +148,7 @@ describe('rotation', () => {
     const source = new JwksSource({ locate, fetch: server.fetch, clock, log: silent, sleep });
     await source.run(stop.signal);
     const seconds = pauses.map((ms) => ms / 1000);
-    expect(seconds).toEqual([600, 30, 60, 120, 240, 480, 600, 600, 600]);
+    expect(seconds).toEqual([540, 30, 60, 120, 240, 480, 540, 540, 540]);
     expect(server.requests).toBe(9);
   });
 

@@ -8,7 +8,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import mqtt from 'mqtt';
 
-export const dist = (file) => fileURLToPath(new URL(`../../dist/${file}`, import.meta.url));
+export const dist = (file) =>
+  process.env.PORCHLIGHT_DIST
+    ? join(process.env.PORCHLIGHT_DIST, file)
+    : fileURLToPath(new URL(`../../dist/${file}`, import.meta.url));
 /** Milliseconds by CLOCK_MONOTONIC, which all processes of a machine share. */
 export const mono = () => Number(process.hrtime.bigint()) / 1e6;
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -7,9 +7,11 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const benches = {
+  authorization: () => import('./authorization.js'),
   latency: () => import('./latency.js'),
   malformed: () => import('../campaign/malformed.js'),
   flood: () => import('../campaign/flood.js'),
+  'kill-points': () => import('../campaign/kill-points.js'),
 };
 const campaigns = ['slider', 'scene', 'mute', 'kills', 'soak'];
 

@@ -52,7 +52,7 @@ function radio(way: string, timings: Partial<RadioTimings> = FAST) {
   return { client, states, heard, pulses, signs, lives, lines, end };
 }
 
-async function until(what: () => boolean, ms = 4000): Promise<void> {
+async function until(what: () => boolean, ms = 15_000): Promise<void> {
   const end = performance.now() + ms;
   while (!what()) {
     if (performance.now() > end) throw new Error(`it did not happen: ${what}`);

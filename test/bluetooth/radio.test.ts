@@ -113,7 +113,8 @@ describe('the radio, with real noble', () => {
       family: 'elk-bledom',
       advertisingIntervalMs: 20,
     }));
-    const { client } = await setUp({ connectionIntervalMs: 150 }, lamps);
+    const { client, air } = await setUp({ connectionIntervalMs: 0 }, lamps);
+    for (const { address: lamp } of lamps) await air.fault({ kind: 'slow', ms: 250 }, { lamp });
     const steps: string[] = [];
     const links: Promise<unknown>[] = [];
     for (const [n, { address }] of lamps.entries()) {
@@ -128,7 +129,7 @@ describe('the radio, with real noble', () => {
       });
     }
     await Promise.all(links);
-    // A connection takes an advert of the lamp, its characteristics a dozen connection events.
+    // A connection takes an advert of the lamp; its characteristics take several answers of a slow one.
     expect(steps.indexOf('connected 1')).toBeLessThan(steps.indexOf('linked 0'));
     expect(steps.indexOf('connected 3')).toBeLessThan(steps.indexOf('linked 2'));
     expect([...steps].sort()).toEqual([

@@ -215,7 +215,7 @@ describe('a wrong configuration', () => {
     [
       'a key of another section',
       'mqtt: {principals: []}',
-      '/p.yaml:3:8: mqtt.principals: unknown key here; did you mean it under "access:"?',
+      '/p.yaml:3:8: mqtt.principals: unknown key here; did you mean it under "access:" or under "access.policy:"?',
     ],
     ['a key at the top', 'trust: auto', '/p.yaml:3:1: trust: unknown key here; did you mean it under "clock:"?'],
     [

@@ -52,6 +52,33 @@ test('on the local tree the broker vouches, whatever else the message carries', 
   });
 });
 
+test('a proof comes with what it must fit: topic, Response Topic as named, and the bytes', () => {
+  const body = '{"state":"ON"} ';
+  const properties = { ...user({ authorization: 'Bearer a.b.c', proof: 'd.e.f' }), responseTopic: 'elsewhere/of mine' };
+  const { credential } = read(body, properties);
+  expect(credential).toEqual({
+    kind: 'bearer',
+    token: 'a.b.c',
+    proof: { jwt: 'd.e.f', topic: 't', responseTopic: 'elsewhere/of mine', payload: Buffer.from(body) },
+  });
+  expect(read(body, user({ proof: '' })).credential).toEqual({
+    kind: 'bearer',
+    token: undefined,
+    proof: { jwt: '', topic: 't', payload: Buffer.from(body) },
+  });
+  expect(read(' ', user({ proof: ['d'] })).credential).toMatchObject({
+    proof: { jwt: 'd', payload: Buffer.from(' ') },
+  });
+});
+
+test('two proofs are none, the payload holds none, and the local tree asks for none', () => {
+  const two = user({ proof: ['a', 'a'] });
+  expect(() => read(ON, two)).toThrow(expect.objectContaining({ code: 'proof_invalid' }));
+  expect(read(ON, two, { tree: 'local' }).credential).toEqual({ kind: 'broker' });
+  expect(read({ ...ON, proof: 'd.e.f' }).credential).not.toHaveProperty('proof');
+  expect(read(ON, user({ Proof: 'd.e.f' })).credential).not.toHaveProperty('proof');
+});
+
 test('the sooner of expires_in and the Message Expiry Interval counts, from arrival', () => {
   expect(read(ON)).not.toHaveProperty('expiresAt');
   expect(read({ ...ON, expires_in: 5 }).expiresAt).toBe(6000);

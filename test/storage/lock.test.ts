@@ -142,4 +142,82 @@ describe('the lock', () => {
     await expect(take(await proc(starter, [holder]), noLinks)).rejects.toMatchObject({ code: 'state_locked' });
     await lock.release();
   });
+
+  it('is won by one, however slow some of the starters are, and nothing is left lying about', async () => {
+    const random = seeded(1);
+    const many = Array.from({ length: 5 }, (_, n) => ({ pid: 1000 + n, started: 10_000 + n }));
+    const folders = await Promise.all(many.map((one) => proc(one, many)));
+    for (let time = 0; time < 15; time += 1) {
+      await fs.writeFile(join(folder, 'lock'), JSON.stringify({ pid: 1, started: '1', nonce: `of ${time}` }));
+      const slow = each(async () => {
+        if (random() < 0.3) await new Promise((resolve) => setTimeout(resolve, random() * 4));
+      });
+      const results = await Promise.allSettled(folders.map((path) => take(path, slow)));
+      const won = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+      expect(won, `time ${time}`).toHaveLength(1);
+      await won[0]?.release();
+      expect(await fs.readdir(folder), `time ${time}`).toEqual([]);
+    }
+  });
+
+  it('is won by the next one, wherever the one before was killed while taking it over', async () => {
+    const standing: unknown[] = [];
+    let calls = 0;
+    const stale = JSON.stringify({ pid: 1, started: '1', nonce: 'x' });
+    const victim = await proc({ pid: 999, started: 1 });
+    const others = [1000, 1001].map((pid) => ({ pid, started: pid }));
+    const folders = await Promise.all(others.map((one) => proc(one, others)));
+    for (let last = 1; ; last += 1) {
+      await fs.writeFile(join(folder, 'lock'), stale);
+      calls = 0;
+      const killed = new Promise<'killed'>((resolve) => {
+        const mortal = each(async () => {
+          calls += 1;
+          if (calls < last) return;
+          resolve('killed');
+          await new Promise((never) => standing.push(never));
+        });
+        take(victim, mortal).catch(() => undefined);
+        // Once it holds the lock it makes no more calls.
+        setTimeout(resolve, 500, 'killed').unref();
+      });
+      await killed;
+      if (calls < last) break;
+      const results = await Promise.allSettled(folders.map((path) => take(path)));
+      const won = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+      expect(won, `killed at call ${last}`).toHaveLength(1);
+      await won[0]?.release();
+      await fs.rm(folder, { recursive: true });
+      await fs.mkdir(folder);
+    }
+    expect(calls).toBeGreaterThan(30);
+  });
 });
+
+/** The real disk, and something before each call. */
+function each(before: () => Promise<void>): FileSystem {
+  const wrap = <T extends object>(target: T): T =>
+    new Proxy(target, {
+      get(object, name) {
+        const member: unknown = Reflect.get(object, name);
+        if (typeof member !== 'function') return member;
+        return async (...args: unknown[]) => {
+          await before();
+          const result: unknown = await Reflect.apply(member, object, args);
+          return name === 'open' ? wrap(result as fs.FileHandle) : result;
+        };
+      },
+    });
+  return wrap({ ...realFileSystem });
+}
+
+/** Random numbers that come again with their seed (mulberry32). */
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}

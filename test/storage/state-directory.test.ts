@@ -229,6 +229,44 @@ describe('a state file', () => {
     await directory.close();
   });
 
+  it.each<[string, string | Uint8Array]>([
+    ['torn', '{"refresh_token":"secret-r'],
+    ['huge', `"${'x'.repeat(5_000_000)}"`],
+    ['of zeros', new Uint8Array(4096)],
+  ])(
+    'that is %s is left where it is when "absent" would be dangerous to believe, until it is replaced',
+    async (_, content) => {
+      await fs.mkdir(folder, { recursive: true });
+      await fs.writeFile(join(folder, 'grant.json'), content, { mode: 0o600 });
+      const { directory, lines } = await open();
+      const file = directory.file('grant.json', { ifDamaged: 'reject' });
+      for (let start = 0; start < 2; start += 1)
+        await expect(file.load()).rejects.toMatchObject({
+          code: 'state_unusable',
+          message: expect.stringMatching(/grant\.json: it is damaged\. It was left as it is\.$/),
+        });
+      expect(lines.join('')).not.toContain('secret-r');
+      expect((await fs.readFile(join(folder, 'grant.json'))).equals(Buffer.from(content))).toBe(true);
+      await file.save(1);
+      expect(await file.load()).toBe(1);
+      await directory.close();
+    },
+  );
+
+  it.runIf(process.getuid?.() === 0)(
+    'that belongs to another user is not believed, and is named with its owner',
+    async () => {
+      const { directory } = await open();
+      await fs.writeFile(join(folder, 'x.json'), '5', { mode: 0o600 });
+      await fs.chown(join(folder, 'x.json'), 12_345, 12_345);
+      await expect(directory.file('x.json').load()).rejects.toMatchObject({
+        code: 'state_unusable',
+        message: `${join(folder, 'x.json')}: it belongs to another user (uid 12345, not 0).`,
+      });
+      await directory.close();
+    },
+  );
+
   it('leaves at most five damaged copies behind', async () => {
     const { directory } = await open();
     for (let n = 0; n < 8; n++) {

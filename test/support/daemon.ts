@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { askDaemon } from '../../src/web/client.ts';
 import { distPath } from './dist.ts';
+import { jwtIn } from './secrets.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever the daemon says, and fails where it is something else
 type Json = any;
@@ -110,6 +111,9 @@ export class Daemon {
   async remove(): Promise<void> {
     await this.stop();
     await rm(this.folder, { recursive: true, force: true });
+    // Whatever a test is about: no token ever gets into a log.
+    const leaked = jwtIn(this.stdout) ?? jwtIn(this.stderr);
+    if (leaked !== undefined) throw new Error(`the daemon said what looks like a token: ${leaked}`);
   }
 }
 

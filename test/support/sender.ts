@@ -1,4 +1,5 @@
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt';
+import type { CommanderKey } from './commander-key.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever is published, and fails where it is something else
 type Json = any;
@@ -38,6 +39,10 @@ export class Sender {
     change: Json,
     how: {
       readonly token?: string;
+      /** The key that the token is bound to: signs the command. */
+      readonly key?: CommanderKey;
+      /** Put over the claims of its proof. */
+      readonly claims?: Record<string, unknown>;
       readonly retain?: boolean;
       readonly local?: boolean;
       readonly raw?: string;
@@ -47,20 +52,25 @@ export class Sender {
   ): Promise<Json> {
     this.#count += 1;
     const correlation = `c${process.pid}-${this.#count}`;
-    const user = { ...how.properties, ...(how.token !== undefined && { authorization: `Bearer ${how.token}` }) };
-    await this.client.publishAsync(
-      `porchlight/${how.local ? 'local/' : ''}${target}/set`,
-      how.raw ?? JSON.stringify(change),
-      {
-        qos: 1,
-        retain: how.retain ?? false,
-        properties: {
-          responseTopic: 'porchlight/response/test',
-          correlationData: Buffer.from(correlation),
-          ...(Object.keys(user).length > 0 && { userProperties: user }),
-        },
+    const topic = `porchlight/${how.local ? 'local/' : ''}${target}/set`;
+    const payload = how.raw ?? JSON.stringify(change);
+    const responseTopic = 'porchlight/response/test';
+    const { token, key } = how;
+    const proof = token && (await key?.proof({ topic, payload, responseTopic, token }, how.claims));
+    const user = {
+      ...how.properties,
+      ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      ...(proof && { proof }),
+    };
+    await this.client.publishAsync(topic, payload, {
+      qos: 1,
+      retain: how.retain ?? false,
+      properties: {
+        responseTopic,
+        correlationData: Buffer.from(correlation),
+        ...(Object.keys(user).length > 0 && { userProperties: user }),
       },
-    );
+    });
     const found = await this.until(
       (one) => one.topic === 'porchlight/response/test' && one.correlation === correlation,
       `an outcome for ${target}`,

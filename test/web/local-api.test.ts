@@ -22,6 +22,7 @@ async function served() {
   const commands: Command[] = [];
   const listeners = new Set<(event: string, data: unknown) => void>();
   const scanners = new Set<(update: object) => void>();
+  let level = 'info';
   const app = localApi({
     status: () => ({ healthy: false }),
     lights: () => [{ id: 'porch' }],
@@ -41,6 +42,7 @@ async function served() {
     },
     requestCode: () => Promise.reject(new PorchlightError('server_unreachable')),
     revoke: () => Promise.resolve({ revokedAtServer: true }),
+    logLevel: { now: () => level, set: (wanted) => (level = wanted) },
     watch: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);
@@ -220,6 +222,7 @@ function localApiThatIsNeverAsked(): ReturnType<typeof localApi> {
     handle: never,
     requestCode: never,
     revoke: never,
+    logLevel: { now: never, set: never },
     watch: never,
     scan: never,
     clock,
