@@ -48,7 +48,9 @@ export function authorizingOthers(parts: AuthorizingOthersParts): AuthorizingOth
   const { access, authorization } = config;
   const maxAgeMs = access.max_age;
   const clockTrusted = (): boolean => trust.trusted;
-  const owner = (): string | undefined => session.subject;
+  // A subject is a name within its issuer (RFC 9068 section 5): the same one of another issuer is somebody else.
+  const isOurs = access.issuer === authorization.issuer;
+  const owner = (): string | undefined => (isOurs ? session.subject : undefined);
 
   const jwks = new JwksSource({
     locate: (inner) => jwksAddress(parts, inner),

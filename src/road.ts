@@ -29,13 +29,15 @@ export class CommandRoad {
   readonly #underWay = new Set<Promise<Outcome>>();
   readonly counts: Counts = { confirmed: 0, assumed: 0, superseded: 0, expired: 0, denied: 0, failed: 0 };
   #closed = false;
+  #arrivals = 0;
 
   constructor(parts: RoadParts) {
     this.#parts = parts;
   }
 
   readonly handle: CommandHandler = async (command) => {
-    const run = this.#walk(command);
+    this.#arrivals += 1;
+    const run = this.#walk(command, this.#arrivals);
     this.#underWay.add(run);
     try {
       const outcome = await run;
@@ -52,7 +54,7 @@ export class CommandRoad {
     await Promise.allSettled(this.#underWay);
   }
 
-  async #walk(command: Command): Promise<Outcome> {
+  async #walk(command: Command, arrived: number): Promise<Outcome> {
     const { gate, answers, audit, house, clock, log } = this.#parts;
     const head = { ...(command.id !== undefined && { id: command.id }), target: command.target };
     const took = (): number => Math.max(0, Math.round(clock.monotonic() - command.receivedAt));
@@ -68,7 +70,13 @@ export class CommandRoad {
         allowed = audit.allowed(command, principal);
         throw command.problem;
       }
-      const asked = { by, until, refusal, ...(command.expiresAt !== undefined && { expiresAt: command.expiresAt }) };
+      const asked = {
+        by,
+        until,
+        refusal,
+        arrived,
+        ...(command.expiresAt !== undefined && { expiresAt: command.expiresAt }),
+      };
       const outcome = await answers.once(principal, command, async () => {
         allowed = audit.allowed(command, principal);
         await allowed.written;

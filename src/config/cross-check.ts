@@ -140,6 +140,15 @@ class CrossCheck {
     if (key !== undefined && method !== 'private_key_jwt' && grant !== 'jwt_bearer') {
       this.#warn(['authorization', key], 'is not used: nothing is signed with it (private_key_jwt, jwt_bearer)');
     }
+    const scopes = this.#at('authorization', 'scopes');
+    const approved =
+      grant === 'device_code' && !['github', 'salesforce'].includes(String(this.#at('authorization', 'dialect')));
+    if (approved && Array.isArray(scopes) && !scopes.includes('openid')) {
+      const path = ['authorization', 'scopes'];
+      const message = 'lacks openid: the server then does not say who approved';
+      if (this.#at('authorization', 'owner') != null) this.#wrong(path, `${message}, so it can never be the owner`);
+      else this.#warn(path, `${message}, so nobody is the owner and anybody may approve anew`);
+    }
     if (secret !== undefined && method === 'none') {
       this.#warn(['authorization', secret], 'is not used: client_authentication is none');
     }
@@ -196,6 +205,15 @@ class CrossCheck {
       this.#warn(['access', 'audience'], 'is missing: no command token is accepted');
     }
     const principals = this.#at('access', 'principals');
+    const issuer = this.#at('access', 'issuer');
+    if (issuer != null && issuer !== this.#at('authorization', 'issuer')) {
+      if (!Array.isArray(principals) || principals.includes('owner')) {
+        this.#warn(
+          ['access', 'issuer'],
+          'is not the server that names the owner: "owner" is nobody among its tokens, so name its subjects or clients in access.principals',
+        );
+      }
+    }
     if (Array.isArray(principals) && principals.length === 0) {
       this.#warn(['access', 'principals'], 'is empty: nobody may command with a token');
     }

@@ -1,6 +1,7 @@
 import { asPorchlightError, PorchlightError } from '../errors.ts';
 import { reconciled } from './agree.ts';
 import { type Awaited, allAgree, conclude, joined, verdictOn } from './answer.ts';
+import { Arrivals } from './arrivals.ts';
 import { refusalBy } from './capabilities.ts';
 import type { LightChange } from './change.ts';
 import type { Frame, Model } from './family.ts';
@@ -32,6 +33,7 @@ export class Light {
   readonly #clock: Clock;
   readonly #timing: Timing;
   readonly #desired = new Desired();
+  readonly #arrivals = new Arrivals();
   readonly #watchers = new Set<(state: LightState) => void>();
   readonly #stop = new AbortController();
   #known: LightState = UNKNOWN_STATE;
@@ -119,9 +121,15 @@ export class Light {
   }
 
   #accept(order: Order): void {
+    const wish = wishOf(order.change, this.power);
+    const newest = this.#arrivals.newest(wish, order.arrived);
+    if (newest.length === 0) {
+      order.resolve({ outcome: 'superseded', by: order.by });
+      return;
+    }
     const before = this.#desired.orders();
     this.#unsettled.set(order, () => undefined);
-    this.#desired.take(wishOf(order.change, this.power), order);
+    this.#desired.take(wish, order, newest);
     for (const old of before) this.#supersede(old);
 
     const deadline = deadlineOf(order);

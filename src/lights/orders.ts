@@ -13,6 +13,8 @@ export interface Asked {
   readonly by: string;
   /** An unreachable lamp is tried until then; after it the command has `failed`. */
   readonly until: number;
+  /** Counts commands up in the order of their arrival, which is not that of their judgement; absent: it is the newest. */
+  readonly arrived?: number;
   /** The sender's own limit: after it the command has `expired`. */
   readonly expiresAt?: number;
   /** Asked right before each write: why it must not be carried out any more; undefined: it still may. It must not throw. */
@@ -49,13 +51,16 @@ const ATTRIBUTES: readonly Attribute[] = ['power', 'brightness', 'look'];
 export class Desired {
   #slots: Slots = {};
 
-  /** Takes every attribute of `wish`; whoever wanted the same before is replaced. */
-  take(wish: Wish, order: Order): void {
+  /** Takes these attributes of `wish`; whoever wanted the same before is replaced. */
+  take(wish: Wish, order: Order, attributes: readonly Attribute[] = ATTRIBUTES): void {
+    const { power, brightness, look } = wish;
+    const wanted = <V>(attribute: Attribute, value: V | undefined): Wanted<V> | undefined =>
+      value === undefined || !attributes.includes(attribute) ? undefined : { value, order };
     this.#slots = {
       ...this.#slots,
-      power: { value: wish.power, order },
-      ...defined('brightness', wish.brightness === undefined ? undefined : { value: wish.brightness, order }),
-      ...defined('look', wish.look === undefined ? undefined : { value: wish.look, order }),
+      ...defined('power', wanted('power', power)),
+      ...defined('brightness', wanted('brightness', brightness)),
+      ...defined('look', wanted('look', look)),
     };
   }
 

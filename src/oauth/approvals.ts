@@ -17,6 +17,8 @@ const REPLACING = 3_600_000;
 const WORTH_SHOWING = 60_000;
 /** At a terminal codes are replaced without end, but never more often than this, whatever life the server gives them. */
 const TERMINAL_PACE = 60_000;
+/** The second replacement of codes that die at once comes after this long, the next ones after twice as long each. */
+const PACE = 5_000;
 
 export interface CodeServer extends Poller {
   start(signal: AbortSignal): Promise<Reply<DeviceCode>>;
@@ -134,8 +136,14 @@ export class Approvals {
     const retry = Math.max(0, this.#retryAt - now);
     if (this.#firstShown === undefined) return retry;
     const spent = this.#expired > REPLACEMENTS || now - this.#firstShown >= REPLACING;
-    if (!spent) return retry;
-    return interactive ? Math.max(retry, this.#lastShown + TERMINAL_PACE - now) : Number.POSITIVE_INFINITY;
+    if (spent && !interactive) return Number.POSITIVE_INFINITY;
+    // A server whose codes die at once gets fewer and fewer of them to give; those that live for a minute wait for nothing here.
+    const pace = spent
+      ? TERMINAL_PACE
+      : this.#expired < 2
+        ? 0
+        : Math.min(TERMINAL_PACE, PACE * 2 ** (this.#expired - 2));
+    return Math.max(retry, this.#lastShown + pace - now);
   }
 
   async #attempt(signal: AbortSignal): Promise<void> {

@@ -128,6 +128,16 @@ export class Proofs {
     this.#wish = dpop;
   }
 
+  /** Before a person is asked for anything. Throws `config_invalid` when the server takes no proof that this gateway can make. */
+  check({ dpop_signing_alg_values_supported: known }: ServerMetadata): void {
+    if (this.#wish !== 'required' || known === undefined || known.includes(DPOP_ALGORITHM)) return;
+    throw new PorchlightError(
+      'config_invalid',
+      `The authorization server takes no DPoP proofs that are signed with ${DPOP_ALGORITHM}, as this gateway signs them.`,
+      { hint: `Have ${DPOP_ALGORITHM} enabled at the server, or set authorization.dpop: auto.` },
+    );
+  }
+
   /** A key for a new grant; undefined where its tokens are to be, or can only be, bearer tokens. */
   async fresh({ dpop_signing_alg_values_supported: known = [] }: ServerMetadata): Promise<DpopKey | undefined> {
     const wanted = this.#wish === 'required' || (this.#wish === 'auto' && known.includes(DPOP_ALGORITHM));

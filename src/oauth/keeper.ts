@@ -20,6 +20,7 @@ export interface GrantServer {
     refreshToken: string,
     signal: AbortSignal,
     dpopKey?: Readonly<JsonWebKey> | undefined,
+    forResource?: boolean,
   ): Promise<Reply<TokenAnswer>>;
   revoke(token: string, hint: 'refresh_token' | 'access_token', signal: AbortSignal): Promise<Reply<boolean>>;
   identityOf(idToken: string, signal: AbortSignal): Promise<Reply<Identity>>;
@@ -107,7 +108,7 @@ export class GrantKeeper {
     const forgetting = this.#forgetting.signal;
     const asked = tokens.id_token !== undefined && vouched === undefined;
     const named = asked ? await whoApproved(tokens.id_token, this.#parts, signal) : undefined;
-    const subject = vouched === undefined ? named?.subject : (options.owner ?? vouched.subject);
+    const subject = vouched === undefined ? (named?.subject ?? tokens.approver) : (options.owner ?? vouched.subject);
     await this.#lock.run(async () => {
       if (forgetting.aborted) return this.discard(tokens, signal);
       const owner = options.owner ?? this.subject;
@@ -136,8 +137,8 @@ export class GrantKeeper {
   }
 
   /** One refresh. The intent is stored before the request: after a crash in between, the refresh token may be used up. */
-  renew(signal: AbortSignal): Promise<Renewal> {
-    return this.#lock.run(() => this.#refresh(signal));
+  renew(signal: AbortSignal, forResource = true): Promise<Renewal> {
+    return this.#lock.run(() => this.#refresh(signal, forResource));
   }
 
   /** Somebody has taken this access token: if it is the present one, the refresh token before it may go. Never rejects. */
@@ -196,12 +197,12 @@ export class GrantKeeper {
     if (reply.kind !== 'answered' || !reply.value) log.warn('tokens that are not wanted could not be revoked');
   }
 
-  async #refresh(signal: AbortSignal): Promise<Renewal> {
+  async #refresh(signal: AbortSignal, forResource = true): Promise<Renewal> {
     const unsaved = await this.#storeIntent();
     if (unsaved !== undefined) return { kind: 'later', problem: unsaved };
     const { refresh_token, dpop_key } = this.grant?.record ?? {};
     if (refresh_token === undefined) return { kind: 'done' };
-    const reply = await this.#parts.server.refresh(refresh_token, signal, dpop_key);
+    const reply = await this.#parts.server.refresh(refresh_token, signal, dpop_key, forResource);
     if (reply.kind === 'answered') {
       await this.#renewed(reply.value, signal);
       return { kind: 'done' };

@@ -26,7 +26,11 @@ export class PublishedKeys {
       const verdict = await verifyIdToken(idToken, keys.value, expected);
       if (verdict !== 'stale_keys') return answered(verdict);
     } catch (thrown) {
-      return { kind: 'nonsense', problem: asPorchlightError(thrown, 'server_answer') };
+      // Keys of an earlier day may have been replaced under the same name.
+      if (fresh) {
+        this.#keys = undefined;
+        return { kind: 'nonsense', problem: asPorchlightError(thrown, 'server_answer') };
+      }
     }
     this.#keys = undefined;
     if (fresh) return { kind: 'nonsense', problem: nonsense('its id_token is signed by a key it does not publish') };

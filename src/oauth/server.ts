@@ -64,8 +64,10 @@ export class Server {
       ask(
         wire,
         'device_authorization',
-        async (send) =>
-          deviceAuthorizationRequest(metadata, this.#client(), this.#authentication(), this.#wishes(), send),
+        async (send) => {
+          this.#proofs.check(metadata);
+          return deviceAuthorizationRequest(metadata, this.#client(), this.#authentication(), this.#wishes(), send);
+        },
         (body) => readDeviceCode(body, parseIssuer(options.issuer), clock),
       ),
     );
@@ -85,17 +87,19 @@ export class Server {
 
   /**
    * Refresh (RFC 6749 section 6). The scope is left out: what was granted stays granted. `dpopKey`: what the grant's record holds.
+   * `forResource`: false asks for a token that is for the server itself, where one is configured for something else (RFC 8707).
    */
   refresh(
     refreshToken: string,
     signal: AbortSignal,
     dpopKey?: Readonly<Record<string, unknown>> | undefined,
+    forResource = true,
   ): Promise<Reply<TokenAnswer>> {
     return this.#with(signal, async (metadata, wire) =>
       this.#tokens(metadata, wire, await this.#proofs.restored(dpopKey), async (send) =>
         refreshTokenGrantRequest(metadata, this.#client(), this.#authentication(), refreshToken, {
           ...send,
-          additionalParameters: this.#resource(),
+          additionalParameters: forResource ? this.#resource() : {},
         }),
       ),
     );
@@ -219,7 +223,7 @@ export class Server {
     const { options, dialect, clock } = this.#parts;
     const signed = key === undefined ? wire : { ...wire, prover: proverOf(key, this.#nonces, clock) };
     const reply = await ask(signed, 'token', send, (body) =>
-      readTokens(metadata, this.#client(), body, { dpop_key: key?.jwk, keeps: dialect.keeps }),
+      readTokens(metadata, this.#client(), body, { dpop_key: key?.jwk, dialect }),
     );
     if (reply.kind !== 'answered' || options.dpop !== 'required' || reply.value.token_type === 'DPoP') return reply;
     const { refresh_token, access_token } = reply.value;

@@ -179,13 +179,30 @@ export class Session {
    * A token that is refused as invalid is renewed once, and the question asked once more. Rejects with `not_authorized` when there
    * is no token, and `stopping`.
    */
-  readonly resource = (purpose: 'userinfo' | 'home', url: string, signal: AbortSignal): Promise<ResourceReply> =>
-    askWithRenewal({
-      credential: () => this.#credential(),
-      ask: (credential) => this.#server.resource(purpose, url, credential, signal),
-      renew: () => this.renew(),
-      worked: (accessToken) => this.worked(accessToken),
-    });
+  readonly resource = async (
+    purpose: 'userinfo' | 'home',
+    url: string,
+    signal: AbortSignal,
+  ): Promise<ResourceReply> => {
+    // A token that is for something else is refused at userinfo, however fresh it is: one for the server itself is lent for the question.
+    const lends = purpose === 'userinfo' && this.#parts.options.resource !== undefined && this.#machine === undefined;
+    let lent = false;
+    try {
+      return await askWithRenewal({
+        credential: () => this.#credential(),
+        ask: (credential) => this.#server.resource(purpose, url, credential, signal),
+        renew: async () => {
+          if (!lends) return await this.renew();
+          lent = true;
+          await this.#renewals.underWay;
+          await this.#keeper.renew(signal, false);
+        },
+        worked: (accessToken) => this.worked(accessToken),
+      });
+    } finally {
+      if (lent) await this.renew();
+    }
+  };
 
   /** What the server says of a token (RFC 7662). `not_offered` without an endpoint, or for a client that can not prove who it is. */
   introspect(token: string, signal: AbortSignal): Promise<ResourceReply | 'not_offered'> {

@@ -4,7 +4,9 @@ import {
   processGenericTokenEndpointResponse,
   type TokenEndpointResponse,
 } from 'oauth4webapi';
+import { asPorchlightError, PorchlightError } from '../errors.ts';
 import { printable } from '../log.ts';
+import type { Dialect } from './dialects/dialect.ts';
 import type { DpopJwk } from './dpop.ts';
 import { asResponse, nonsense } from './wire.ts';
 
@@ -23,6 +25,8 @@ export interface TokenAnswer {
    * access token is not (section 5), so it is kept with both kinds, and shown to nobody.
    */
   readonly dpop_key?: DpopJwk;
+  /** Who approved, where the server says so beside the tokens and not in an id_token. */
+  readonly approver?: string;
   /** Members that the dialect keeps, as texts. */
   readonly kept?: Readonly<Record<string, string>>;
 }
@@ -34,21 +38,49 @@ const LONGEST_TOKEN = 16_384;
 /** Addresses, mostly. */
 const LONGEST_KEPT = 2048;
 
+/** What a token answer is read with. */
+export interface TokenReading {
+  /** What the request was signed with. */
+  readonly dpop_key?: DpopJwk | undefined;
+  readonly dialect?: Pick<Dialect, 'keeps' | 'approver'> | undefined;
+}
+
 /**
- * Reads a token response (RFC 6749 section 5.1, RFC 9449 section 5). Throws `server_answer`.
- * The id_token is set aside: it is judged by its own rules and our own clock.
+ * Reads a token response (RFC 6749 section 5.1, RFC 9449 section 5). The id_token is set aside: it is judged by its own rules and our
+ * own clock. Throws `server_answer`; `server_refused` when there is a token in it and yet it can not be used: the approval is spent,
+ * and asking a person for another would end the same.
  */
 export async function readTokens(
   as: AuthorizationServer,
   client: Client,
   body: Readonly<Record<string, unknown>>,
-  {
-    dpop_key,
-    keeps = [],
-  }: {
-    /** What the request was signed with. */ readonly dpop_key?: DpopJwk | undefined;
-    /** Members that the dialect keeps. */ readonly keeps?: readonly string[];
-  } = {},
+  reading: TokenReading = {},
+): Promise<TokenAnswer> {
+  try {
+    return await readAnswer(as, client, body, reading);
+  } catch (thrown) {
+    const problem = asPorchlightError(thrown, 'server_answer');
+    if (!Object.hasOwn(body, 'access_token')) throw problem;
+    const wrong = ['access_token', 'token_type', 'refresh_token', 'scope'].filter((name) => isOdd(body[name], name));
+    const what = wrong.length === 0 ? problem.message : `Missing or malformed: ${wrong.join(', ')}.`;
+    throw new PorchlightError('server_refused', `The authorization server sent tokens that can not be used. ${what}`, {
+      hint: 'Ask whoever runs the server to mend its token answer; then approve anew with "porchlight login".',
+      cause: thrown,
+    });
+  }
+}
+
+/** Both tokens and the type are texts; the first two members must be there. */
+function isOdd(value: unknown, name: string): boolean {
+  const absent = value === undefined || value === null || value === '';
+  return absent ? name === 'access_token' || name === 'token_type' : typeof value !== 'string';
+}
+
+async function readAnswer(
+  as: AuthorizationServer,
+  client: Client,
+  body: Readonly<Record<string, unknown>>,
+  { dpop_key, dialect }: TokenReading,
 ): Promise<TokenAnswer> {
   const { id_token, expires_in, refresh_token, scope, ...rest } = body;
   const life = readLife(expires_in);
@@ -59,7 +91,8 @@ export async function readTokens(
   );
   const bound = answer.token_type === 'dpop';
   if (bound && dpop_key === undefined) throw nonsense('its tokens are bound to a key (DPoP) that it was not given');
-  const kept = readKept(body, keeps);
+  const kept = readKept(body, dialect?.keeps ?? []);
+  const approver = kept && dialect?.approver?.(kept);
   for (const token of [answer.access_token, answer.refresh_token ?? 'none'])
     if (!/^[\x21-\x7e]+$/.test(token) || token.length > LONGEST_TOKEN) throw nonsense('a token in it can not be used');
   const scopes = readScopes(answer);
@@ -72,6 +105,7 @@ export async function readTokens(
     ...(bound ? { token_type: 'DPoP' } : {}),
     ...(dpop_key === undefined ? {} : { dpop_key }),
     ...(kept === undefined ? {} : { kept }),
+    ...(approver === undefined ? {} : { approver }),
   };
 }
 

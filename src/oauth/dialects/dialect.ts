@@ -76,6 +76,8 @@ export interface Dialect {
   readonly commandTokens: TokenProfile | undefined;
   /** Members of a token answer, beyond the standard ones, that are kept with the grant (texts of at most 2 KiB). */
   readonly keeps: readonly string[];
+  /** Who approved, as what is kept of a token answer tells it, where there is no id_token. */
+  approver?(kept: Readonly<Record<string, string>>): string | undefined;
   /** How the home location is read: OpenID Connect's claims, or Salesforce's identity URL and SOQL. */
   readonly home: 'userinfo' | 'salesforce' | 'none';
 }

@@ -135,6 +135,7 @@ export const salesforce: Dialect = {
   },
   commandTokens: JWT_ACCESS_TOKENS,
   keeps: ['instance_url', 'id'],
+  approver: ({ id }) => (id === undefined ? undefined : userId(id)),
   home: 'salesforce',
 };
 

@@ -37,7 +37,8 @@ async function warnings(authorization: string, ...sections: readonly string[]): 
 }
 
 const TAKES = 'access: {audience: "https://porchlight.example/porch-pi"}';
-const TAKES_OTHERS = 'access: {audience: "https://porchlight.example/porch-pi", issuer: "https://sso.example.com"}';
+const TAKES_OTHERS =
+  'access: {audience: "https://porchlight.example/porch-pi", issuer: "https://sso.example.com", principals: [phone]}';
 
 describe('config check says what the server cannot do', () => {
   it.each([
