@@ -223,8 +223,9 @@ describe('DPoP in the device flow', () => {
     const odd = new Script().answer('/.well-known/oauth-authorization-server', published).answer('/token', bound);
     await start(odd);
     await pass(5_000);
-    // The code is used up, and another takes its place.
-    await until(() => made.script.at('/device/auth').length === 2);
+    // The approval is spent, and another would end the same: a person is told, and not asked again.
+    await until(() => made.session.status.problem?.code === 'server_refused');
+    expect(made.script.at('/device/auth')).toHaveLength(1);
     expect(proofOf(made.script.at('/token')[0])).toBe('');
     expect(made.store.saved).toEqual([]);
     expect(made.lines.join('')).toContain('bound to a key (DPoP)');
@@ -238,7 +239,7 @@ describe('DPoP in the device flow', () => {
     await made.stop();
     await start(script().answer('/token', { ...bound, token_type: 'mac' }));
     await pass(5_000);
-    await until(() => made.script.at('/device/auth').length === 2);
+    await until(() => made.session.status.problem?.code === 'server_refused');
     expect(made.store.saved).toEqual([]);
   });
 
