@@ -13,7 +13,7 @@ function hasDuplicatesOrDepth(validJson: string): boolean {
     else if (mark !== ':') lastString = mark;
     else {
       // The name as the parser sees it: "\u0061lg" and "alg" are the same member.
-      const name = String(JSON.parse(lastString));
+      const name = lastString.includes('\\') ? String(JSON.parse(lastString)) : lastString.slice(1, -1);
       const members = open.at(-1);
       if (members?.has(name)) return true;
       members?.add(name);
