@@ -18,6 +18,12 @@ export const REFUSALS = {
     }),
 } as const;
 
+/** As many proofs wait to be verified as may. */
+export const crowded = (): PorchlightError =>
+  new PorchlightError('busy', 'Too many signatures are being verified.', {
+    hint: 'Send it again in a moment; if this stays, somebody floods this gateway with commands.',
+  });
+
 /** The proof is of another message. */
 export function unfit(claim: string, hint: string): PorchlightError {
   return invalidProof(`The claim "${claim}" of the proof does not fit the command.`, hint);

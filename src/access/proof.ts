@@ -13,7 +13,7 @@ import {
   readProofKey,
 } from './proof-claims.ts';
 import { ProofMark } from './proof-mark.ts';
-import { missing, REFUSALS, SIGN_ANEW, unbound, unfit, unkept } from './proof-refusals.ts';
+import { crowded, missing, REFUSALS, SIGN_ANEW, unbound, unfit, unkept } from './proof-refusals.ts';
 import { ReplayMemory } from './replay.ts';
 import type { TokenPrincipal } from './token.ts';
 import { Turns } from './turns.ts';
@@ -50,7 +50,7 @@ export class CommandProofs implements ProofVerifier {
   readonly #options: CommandProofsOptions;
   readonly #replays: ReplayMemory;
   readonly #mark: ProofMark;
-  readonly #turns = new Turns();
+  readonly #turns = new Turns(crowded);
   /** By header, least recently used first. Only keys of tokens that were good. */
   readonly #keys = new Map<string, ProofKey>();
   readonly #repeats = new WeakSet<Proof>();

@@ -2,11 +2,8 @@ import { constants, type VerifyKeyObjectInput, verify } from 'node:crypto';
 import { PorchlightError } from '../errors.ts';
 import { invalid, type ReadToken } from './claims.ts';
 import type { VerificationKey } from './jwk.ts';
+import { Turns } from './turns.ts';
 
-/** libuv's crypto threads: more at once would only wait there, unbounded. */
-const AT_ONCE = 4;
-/** At 0.1-1 ms each this is at most a quarter of a second; whoever comes later is refused at once. */
-const MAX_WAITING = 256;
 /** A token without `kid` may be of any fitting key; each costs a check. */
 const MAX_KEYS_TRIED = 4;
 
@@ -25,8 +22,7 @@ export interface KeySource {
 /** Checks signatures, a few at a time, so that forged ones cannot crowd out everything else. */
 export class Signatures {
   readonly #keys: KeySource;
-  #busy = 0;
-  readonly #waiting: (() => void)[] = [];
+  readonly #turns = new Turns(crowded);
 
   constructor(keys: KeySource) {
     this.#keys = keys;
@@ -45,36 +41,20 @@ export class Signatures {
   }
 
   async #signer(token: string, alg: string, keys: readonly VerificationKey[]): Promise<VerificationKey | undefined> {
-    await this.#enter();
-    try {
+    return await this.#turns.take(async () => {
       for (const key of keys.slice(0, MAX_KEYS_TRIED)) {
         if (await isSignedWith(token, alg, key)) return key;
       }
       return undefined;
-    } finally {
-      this.#leave();
-    }
-  }
-
-  async #enter(): Promise<void> {
-    if (this.#busy < AT_ONCE) {
-      this.#busy += 1;
-      return;
-    }
-    if (this.#waiting.length >= MAX_WAITING) {
-      const hint = 'Send it again in a moment; if this stays, somebody floods this gateway with tokens.';
-      throw new PorchlightError('token_invalid', 'Too many tokens are being verified.', { hint });
-    }
-    await new Promise<void>((resolve) => this.#waiting.push(resolve));
-  }
-
-  #leave(): void {
-    const next = this.#waiting.shift();
-    // The place goes straight to the one who waited longest.
-    if (next === undefined) this.#busy -= 1;
-    else next();
+    });
   }
 }
+
+/** Denied, and not `busy`: whoever floods the gateway with forged tokens is not answered one by one. */
+const crowded = (): PorchlightError =>
+  new PorchlightError('token_invalid', 'Too many tokens are being verified.', {
+    hint: 'Send it again in a moment; if this stays, somebody floods this gateway with tokens.',
+  });
 
 /** How each algorithm is spelt in OpenSSL's words (RFC 7518 section 3, RFC 8037 section 3.1). */
 function schemeOf(alg: string, { key, crv }: VerificationKey): { hash: string | null; options: VerifyKeyObjectInput } {

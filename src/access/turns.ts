@@ -1,4 +1,4 @@
-import { PorchlightError } from '../errors.ts';
+import type { PorchlightError } from '../errors.ts';
 
 /** libuv's crypto threads: more at once would only wait there, unbounded. */
 const AT_ONCE = 4;
@@ -7,10 +7,16 @@ const MAX_WAITING = 256;
 
 /** Work that a few may do at a time and a bounded number may wait for, so that no flood crowds out everything else. */
 export class Turns {
+  readonly #crowded: () => PorchlightError;
   readonly #waiting: (() => void)[] = [];
   #busy = 0;
 
-  /** Resolves with what `work` resolves with, when its turn has come. Rejects `busy` when too many wait already. */
+  /** `crowded`: what is said to whom no place to wait is left. */
+  constructor(crowded: () => PorchlightError) {
+    this.#crowded = crowded;
+  }
+
+  /** Resolves with what `work` resolves with, when its turn has come. Rejects with `crowded` when too many wait already. */
   async take<T>(work: () => Promise<T>): Promise<T> {
     await this.#enter();
     try {
@@ -25,11 +31,7 @@ export class Turns {
       this.#busy += 1;
       return;
     }
-    if (this.#waiting.length >= MAX_WAITING) {
-      throw new PorchlightError('busy', 'Too many signatures are being verified.', {
-        hint: 'Send it again in a moment; if this stays, somebody floods this gateway with commands.',
-      });
-    }
+    if (this.#waiting.length >= MAX_WAITING) throw this.#crowded();
     await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
 

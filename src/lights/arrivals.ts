@@ -1,7 +1,6 @@
 import type { Attribute } from './agree.ts';
+import { ATTRIBUTES } from './orders.ts';
 import type { Wish } from './wish.ts';
-
-const ATTRIBUTES: readonly Attribute[] = ['power', 'brightness', 'look'];
 
 /**
  * Which command came last, attribute by attribute. Judging one may take longer than judging the next (a token that is seen for the

@@ -45,7 +45,8 @@ interface Slots {
   readonly look?: Wanted<Look>;
 }
 
-const ATTRIBUTES: readonly Attribute[] = ['power', 'brightness', 'look'];
+/** Everything that a command can be about. */
+export const ATTRIBUTES: readonly Attribute[] = ['power', 'brightness', 'look'];
 
 /** What is desired of a lamp and not yet written: per attribute the newest value, and whose it is. */
 export class Desired {
